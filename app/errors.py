@@ -21,6 +21,7 @@ class ServiceError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     retry: ClassVar[bool | None] = None
+    retry_after: float | None = None
     message: str = (
         "The server had an error processing your request. Sorry about that! You can retry your request, "
         "or contact us through our help center at help.openai.com if you keep seeing this error."
@@ -39,7 +40,8 @@ class ServiceError(Exception):
         self.message = message or self.message
         self.param = param
         self.code = code or self.code
-        self.retry_after = retry_after
+        if retry_after is not None:
+            self.retry_after = retry_after
 
     def body(self) -> dict[str, Any]:
         """The OpenAI error object: always all four keys."""
@@ -125,6 +127,7 @@ class RateLimited(ServiceError):
 
     status = 429
     type = "requests"
+    retry_after = 1.0
     code = "rate_limit_exceeded"
     message = "Rate limit reached. Please try again later."
 
@@ -152,6 +155,7 @@ class UpstreamFailed(ServiceError):
     """A provider broke off, or answered with something that is no answer."""
 
     status = 502
+    retry_after = 1.0
     message = "The model provider failed to answer. You can retry your request."
 
 
@@ -167,6 +171,7 @@ class UpstreamOverloaded(ServiceError):
     """A provider cannot be reached, or says that it has too much to do."""
 
     status = 503
+    retry_after = 1.0
     message = "The model is currently overloaded with other requests. You can retry your request."
 
 
@@ -174,5 +179,6 @@ class UpstreamTimeout(ServiceError):
     """A provider did not answer in time."""
 
     status = 504
+    retry_after = 1.0
     code = "timeout"
     message = "The model provider did not answer in time. You can retry your request."

@@ -33,7 +33,8 @@ class ToolCall(NamedTuple):
     arguments: str = ""
 
 
-class Usage(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
     """Tokens counted by a provider; cached and audio tokens are part of input, reasoning and the rest of output."""
 
     input_tokens: int = 0
@@ -46,9 +47,9 @@ class Usage(NamedTuple):
     accepted_prediction_tokens: int = 0
     rejected_prediction_tokens: int = 0
 
-    def plus(self, other: "Usage") -> "Usage":
-        """The sum, count by count."""
-        return Usage(*map(sum, zip(self, other, strict=True)))
+    def __add__(self, other: "Usage") -> "Usage":
+        mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
+        return Usage(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
 
 class Delta(NamedTuple):
@@ -191,7 +192,7 @@ class Reply:
         if delta.finish:
             self.finish = delta.finish
         if delta.usage:
-            self.usage = delta.usage if self.usage is None else self.usage.plus(delta.usage)
+            self.usage = delta.usage if self.usage is None else self.usage + delta.usage
         if delta.refusal or delta.reasoning or delta.logprobs:
             self._add_rare(delta)
         return delta

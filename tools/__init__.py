@@ -1,1 +1,1 @@
-
+"""Tools: a module is a toolset."""

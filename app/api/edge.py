@@ -1,0 +1,165 @@
+"""The client edge that all routes share: who asks, what was sent, how answers and errors go out, the log line."""
+
+from typing import Any
+
+import orjson
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from app import errors
+from app.api.exchange import Exchange, Service, current
+from app.errors import BadRequest, ServiceError, TooLarge, Unauthorized, WrongKey
+from app.log import LOGGER
+from app.runner import Caller
+
+BAD_JSON = (
+    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library "
+    "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON. If you have trouble "
+    "figuring out how to fix this, please contact us through our help center at help.openai.com.)"
+)
+NO_KEY = (
+    "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
+    "(i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) if you're accessing the "
+    "API from your browser and are prompted for a username and password. You can obtain an API key from "
+    "https://platform.openai.com/account/api-keys."
+)
+NO_KEY_SHORT = "Missing bearer authentication in header"
+DEEP = 250
+"""Opening brackets from which a body may be nested deeper than the JSON writer can follow."""
+
+
+def authenticate() -> Caller:
+    """Who asks, by `Authorization: Bearer`.
+
+    Raises:
+        Unauthorized: there is no key.
+        WrongKey: nobody has this key.
+    """
+    exchange = current()
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token.strip()
+    if kind.lower() != "bearer" or not token:
+        raise Unauthorized(NO_KEY if request.method == "POST" else NO_KEY_SHORT)
+    owner = exchange.service.keys.owner_of(token)
+    if owner is None:
+        raise WrongKey.of(token)
+    client = exchange.service.settings.clients.get(owner)
+    exchange.caller = Caller(owner, client.models if client else None)
+    return exchange.caller
+
+
+def read_json() -> dict[str, Any]:
+    """The JSON object in the request's body.
+
+    Raises:
+        BadRequest: it is none, or is cut short, or comes as another type.
+        TooLarge: it has more bytes than the configuration allows.
+    """
+    kind = request.headers.get("Content-Type", "")
+    if kind and request.mimetype != "application/json":
+        raise BadRequest(
+            f"Unsupported content type: '{request.mimetype}'. This API method only accepts 'application/json' "
+            f"requests, but you specified the header 'Content-Type: {kind}'."
+        )
+    body = _read_body()
+    try:
+        parsed = orjson.loads(body)
+        if body.count(b"[") + body.count(b"{") > DEEP:
+            # What is nested too deep to be written could not be passed on.
+            orjson.dumps(parsed)
+    except (orjson.JSONDecodeError, TypeError):
+        raise BadRequest(BAD_JSON) from None
+    if not isinstance(parsed, dict):
+        raise BadRequest(BAD_JSON)
+    return parsed
+
+
+def render(body: dict[str, Any], status: int = 200) -> Response:
+    """A JSON answer, indented by two as OpenAI's are."""
+    data = orjson.dumps(body, option=orjson.OPT_INDENT_2)
+    return Response(data, status, content_type="application/json")
+
+
+def install(app: Flask, service: Service) -> None:
+    """Puts what is said here around every request of `app`."""
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = service.settings.service.max_body
+    app.extensions["cadenza"] = service
+    app.before_request(_open)
+    app.after_request(_close)
+    app.register_error_handler(ServiceError, _answer_error)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_bug)
+
+
+def _open() -> Response | None:
+    g.exchange = Exchange(
+        current_app.extensions["cadenza"],
+        method=request.method if request.method in KNOWN_METHODS else "_OTHER",
+        route=str(request.url_rule) if request.url_rule else "",
+        origin=request.headers.get("Origin", ""),
+        client=request.environ.get("gunicorn.socket"),
+    )
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        return _answer_preflight()
+    return None
+
+
+def _close(response: Response) -> Response:
+    exchange = current()
+    # A stream has its own way: its status and its end are not known yet.
+    if not exchange.stream or response.status_code != 200 or not response.is_streamed:
+        response.headers.extend(exchange.headers(response.status_code))
+        exchange.log(response.status_code, response.content_length, g.get("error"))
+    return response
+
+
+def _answer_preflight() -> Response:
+    response = Response(status=204)
+    response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
+    response.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")
+    response.headers["Access-Control-Max-Age"] = "600"
+    return response
+
+
+def _answer_error(error: ServiceError) -> Response:
+    g.error = error
+    response = render(error.body(), error.status)
+    response.headers.extend(error.headers())
+    return response
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    """What the framework finds wrong, in OpenAI's words."""
+    if isinstance(error, RequestEntityTooLarge):
+        limit = current().service.settings.service.max_body
+        return _answer_error(TooLarge(f"Request body is too large: the maximum is {limit} bytes."))
+    if isinstance(error, MethodNotAllowed):
+        text = f"Not allowed to {request.method} on {request.path}. "
+        response = _answer_error(
+            errors.MethodNotAllowed(text + "(HINT: Perhaps you meant to use a different HTTP method?)")
+        )
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return response
+    if error.code == 404:
+        return _answer_error(errors.NotFound(f"Invalid URL ({request.method} {request.path})"))
+    return _answer_error(BadRequest(f"Bad request: {error.name}."))
+
+
+def _answer_bug(error: Exception) -> Response:
+    LOGGER.error("an unexpected error", exc_info=error)
+    return _answer_error(ServiceError())
+
+
+KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+def _read_body() -> bytes:
+    try:
+        body = request.get_data(cache=False)
+    except (ClientDisconnected, OSError):
+        raise BadRequest(BAD_JSON) from None
+    if request.content_length is not None and len(body) < request.content_length:
+        raise BadRequest(BAD_JSON)
+    return body

@@ -1,0 +1,112 @@
+"""One request and its answer: what the headers and the log line need to know of it."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass, field
+from socket import socket
+from typing import Any
+
+from flask import g
+
+from app.api.chat_request import ChatRequest
+from app.config import Settings
+from app.errors import ClientGone, ServiceError
+from app.key import KeyRing
+from app.log import LOGGER, describe_call, milliseconds
+from app.runner import Caller, Runner, Task
+from app.scope import Scope
+from app.secret import Secret
+from app.watcher import Watcher
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes work with; wired once, in `create_app`."""
+
+    settings: Settings
+    runner: Runner
+    keys: KeyRing
+    watcher: Watcher
+    identity: Secret
+    chat_request: ChatRequest
+
+
+@dataclass
+class Exchange:
+    """One request and its answer, as far as the log and the headers need to know."""
+
+    service: Service
+    id: str = field(default_factory=lambda: f"req_{secrets.token_hex(16)}")
+    started: float = field(default_factory=time.monotonic)
+    method: str = ""
+    route: str = ""
+    origin: str = ""
+    caller: Caller | None = None
+    user: str = ""
+    task: Task | None = None
+    stream: bool = False
+    scope: Scope | None = None
+    client: socket | None = None
+
+    def headers(self, status: int) -> list[tuple[str, str]]:
+        """What every answer carries, as OpenAI sends it, and what a browser of an allowed origin needs."""
+        headers = [("x-request-id", self.id)]
+        if self.caller is not None or status != 401:
+            elapsed = milliseconds(time.monotonic() - self.started)
+            headers += [("openai-version", "2020-10-01"), ("openai-processing-ms", str(elapsed))]
+        allowed = self.service.settings.service.cors
+        if allowed:
+            headers.append(("Vary", "Origin"))
+        if self.origin and (self.origin in allowed or "*" in allowed):
+            headers.append(("Access-Control-Allow-Origin", self.origin))
+            headers.append(("Access-Control-Expose-Headers", "x-request-id, retry-after, openai-processing-ms"))
+        return headers
+
+    def log(self, status: int, size: int | None = None, error: ServiceError | None = None) -> None:
+        """Writes the one line of this request."""
+        fields: dict[str, Any] = {
+            "request_id": self.id,
+            "http.request.method": self.method,
+            "http.route": self.route,
+            "http.response.status_code": status,
+            "ms": milliseconds(time.monotonic() - self.started),
+            "http.response.body.size": size,
+        }
+        if self.caller is not None:
+            fields["owner"] = self.caller.owner
+        if self.user:
+            fields["user"] = self._hash(self.user)
+        if self.task is not None:
+            fields["gen_ai.request.model"] = str(self.task.urn)
+            fields["gen_ai.workflow.name"] = self.task.name
+            fields["gen_ai.request.stream"] = self.stream
+        if self.scope is not None:
+            self._describe(self.scope, fields)
+        if error is not None:
+            fields["error.type"] = type(error).__name__
+            fields["error.code"] = error.code
+        LOGGER.info("request", extra=fields)
+
+    def _describe(self, scope: Scope, fields: dict[str, Any]) -> None:
+        fields["gen_ai.operation.name"] = "chat"
+        fields["calls"] = [describe_call(call) for call in scope.calls]
+        fields["client_gone"] = isinstance(scope.cancelled, ClientGone)
+        if scope.usage is not None:
+            fields["gen_ai.usage.input_tokens"] = scope.usage.input_tokens
+            fields["gen_ai.usage.output_tokens"] = scope.usage.output_tokens
+            fields["gen_ai.usage.cache_read.input_tokens"] = scope.usage.cached_tokens
+            fields["gen_ai.usage.reasoning.output_tokens"] = scope.usage.reasoning_tokens
+
+    def _hash(self, user: str) -> str:
+        assert self.caller is not None
+        owner = self.caller.owner
+        text = f"{len(owner)}:{owner}{user}".encode()
+        return hmac.new(self.service.identity.reveal().encode(), text, hashlib.sha256).hexdigest()[:16]
+
+
+def current() -> Exchange:
+    """The exchange of the request that this thread is answering."""
+    exchange: Exchange = g.exchange
+    return exchange

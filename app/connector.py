@@ -1,0 +1,291 @@
+"""What every connector is made of: options, one way to stream, retries, limits, reading event streams."""
+
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any, ClassVar, NamedTuple
+from urllib.parse import urlsplit
+
+import orjson
+from marshmallow import Schema, ValidationError, fields, validate
+
+from app.config import SecretField
+from app.errors import BadRequest, ServiceError, UpstreamFailed, UpstreamRefused
+from app.messages import Delta, Prompt
+from app.provider_error import Detail, classify, classify_late, parse_detail, parse_retry_after
+from app.scope import Call, Scope
+from app.secret import Secret
+from app.transport import Answer, ConnectFailed, ConnectTimeout, Timeout, Upstream
+
+EMBEDDED = "embedded"
+"""The `url` of a connector that asks the bundled model, which `cadenza run` starts and names in the environment."""
+
+EMBEDDED_VARIABLE = "CADENZA_EMBEDDED_URL"
+
+MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes of one whole answer, or of one event in a stream."""
+
+MAX_ERROR = 65_536
+"""Bytes of an error answer that are read."""
+
+MAX_WAIT = 10.0
+"""Seconds that a retry is waited for; who asks for more gets no retry."""
+
+
+def _check_url(value: str) -> None:
+    parts = urlsplit(value)
+    if value != EMBEDDED and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValidationError(f"must be an http or https URL, or {EMBEDDED}")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValidationError("must have no user, query or fragment; give the key as !secret name")
+
+
+def _seconds(default: float) -> fields.Float:
+    return fields.Float(load_default=default, validate=validate.Range(0, 3600, min_inclusive=False))
+
+
+class TimeoutOptions(Schema):
+    """`timeout:` of a connector, in seconds."""
+
+    connect = _seconds(5.0)
+    first_byte = _seconds(120.0)
+    idle = _seconds(60.0)
+    total = _seconds(600.0)
+
+
+class ConnectorOptions(Schema):
+    """What every connector can be told in `connectors.yaml`."""
+
+    url = fields.String(required=True, validate=_check_url)
+    model = fields.String(required=True, validate=validate.Length(1))
+    key = SecretField(load_default=None)
+    headers = fields.Dict(fields.String(), fields.String(), load_default=dict)
+    provider = fields.String(load_default=None)
+    timeout = fields.Nested(TimeoutOptions, load_default=lambda: TimeoutOptions().load({}))
+    retries = fields.Integer(load_default=1, validate=validate.Range(0, 5))
+    stream = fields.String(load_default=None, validate=validate.OneOf(["always", "never"]))
+    tools = fields.Boolean(load_default=True)
+    refuse = fields.List(fields.String(), load_default=list)
+    drop = fields.List(fields.String(), load_default=list)
+    proxy = fields.String(load_default=None, validate=_check_url)
+    ca = fields.String(load_default=None)
+
+
+class Event(NamedTuple):
+    """A server-sent event; `more` says that another one has arrived with it."""
+
+    name: str
+    data: bytes
+    more: bool = False
+
+
+class _Again(Exception):
+    """An attempt failed in a way that allows another one."""
+
+    def __init__(self, error: ServiceError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Connector:
+    """One wire format at one URL with one model. A subclass says what is particular to the format.
+
+    Args:
+        name: what flows call it.
+        options: loaded by `Options`.
+
+    A subclass gives `path`, `render_headers`, `render_prompt`, `parse_events` and `parse_answer`, and extends
+    `Options` if it has some of its own.
+    """
+
+    Options: ClassVar[type[Schema]] = ConnectorOptions
+    path: ClassVar[str] = ""
+    provider: str = ""
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self.name = name
+        self.options = options
+        self.model: str = options["model"]
+        self.key: Secret | None = options["key"]
+        self.timeout = Timeout(**options["timeout"])
+        self.url: str = options["url"]
+        if self.url == EMBEDDED:
+            self.url = os.environ.get(EMBEDDED_VARIABLE, "http://127.0.0.1:9")
+        self.provider = options["provider"] or self.provider
+        refused = {*options["refuse"], *(() if options["tools"] else ("tools",))}
+        self._drops = frozenset(options["drop"])
+        self._refuses = frozenset(refused) - self._drops
+        headers = {"Content-Type": "application/json", **self.render_headers(), **options["headers"]}
+        url = self.url.rstrip("/") + self.path
+        self._upstream = Upstream(url, headers, self.timeout, options["proxy"], options["ca"])
+
+    def render_headers(self) -> dict[str, str]:
+        """The headers that carry the key, if there is one."""
+        return {"Authorization": f"Bearer {self.key.reveal()}"} if self.key else {}
+
+    def render_prompt(self, prompt: Prompt, stream: bool) -> dict[str, Any]:
+        """The request body for `prompt`, as the provider wants it."""
+        raise NotImplementedError
+
+    def parse_events(self, events: Iterator[Event]) -> Iterator[Delta]:
+        """The deltas in a streamed answer. Raises `UpstreamFailed` if the stream is not what it should be."""
+        raise NotImplementedError
+
+    def parse_answer(self, answer: Any) -> Delta:
+        """A whole answer, which is one delta."""
+        raise NotImplementedError
+
+    def stream(self, prompt: Prompt, scope: Scope, stream: bool = True) -> Iterator[Delta]:
+        """Asks the provider and gives its reply as it comes.
+
+        Args:
+            prompt: what to ask.
+            scope: the client request that it is asked for.
+            stream: whether the provider should stream; `stream: always|never` in the options overrules it.
+
+        Raises:
+            ServiceError: what the client is to be told; nothing in it stems from the provider's credentials.
+        """
+        stream = {"always": True, "never": False}.get(self.options["stream"], stream)
+        body = orjson.dumps(self.render_prompt(self._fit(prompt), stream))
+        call = scope.open_call(self.name, self.provider, self.model, self.timeout.total)
+        try:
+            with self._post(body, call) as answer, closing(self._parse(answer, call, stream)) as deltas:
+                yield from deltas
+        except ServiceError as error:
+            call.error = type(error).__name__
+            raise
+        finally:
+            call.close()
+
+    def fail_late(self, detail: Detail) -> ServiceError:
+        """The error for one that a provider reports inside an answer with status 200."""
+        return self._without_secrets(classify_late(detail))
+
+    def _fit(self, prompt: Prompt) -> Prompt:
+        given = {*prompt.params, *(("tools",) if prompt.tools else ())}
+        for name in given & self._refuses:
+            raise BadRequest(
+                f"Unsupported parameter: '{name}' is not supported with this model.",
+                param=name,
+                code="unsupported_parameter",
+            )
+        dropped = given & self._drops
+        if not dropped:
+            return prompt
+        if "tools" in dropped:
+            dropped |= {"tool_choice", "parallel_tool_calls"}
+        params = {key: value for key, value in prompt.params.items() if key not in dropped}
+        return Prompt(prompt.messages, () if "tools" in dropped else prompt.tools, params)
+
+    def _post(self, body: bytes, call: Call) -> Answer:
+        while True:
+            call.attempts += 1
+            try:
+                return self._attempt(body, call)
+            except _Again as again:
+                self._wait(again.error, call)
+
+    def _attempt(self, body: bytes, call: Call) -> Answer:
+        try:
+            answer = self._upstream.post(body, call)
+        except (ConnectFailed, ConnectTimeout) as error:
+            raise _Again(error) from error
+        if answer.status == 200:
+            return answer
+        with answer:
+            detail = self._read_detail(answer)
+        error = self._without_secrets(classify(answer.status, detail, parse_retry_after(answer.headers)))
+        if (error.status == 429 or error.status >= 500) and error.retry is not False:
+            raise _Again(error)
+        raise error
+
+    def _wait(self, error: ServiceError, call: Call) -> None:
+        """Waits for the next attempt, or raises `error` if there is to be none."""
+        seconds = error.retry_after or 0.5
+        if seconds > MAX_WAIT or time.monotonic() + seconds > call.deadline or call.attempts > self.options["retries"]:
+            raise error
+        if not call.scope.take_retry():
+            raise error
+        call.scope.wait(seconds * random.uniform(1.0, 1.25))
+
+    def _read_detail(self, answer: Answer) -> Detail:
+        try:
+            return parse_detail(answer.read(MAX_ERROR))
+        except UpstreamFailed:
+            return Detail()
+
+    def _without_secrets(self, error: ServiceError) -> ServiceError:
+        if self.key is not None and self.key.within(f"{error.message} {error.param} {error.code}"):
+            return UpstreamRefused()
+        return error
+
+    def _parse(self, answer: Answer, call: Call, stream: bool) -> Iterator[Delta]:
+        finished = False
+        try:
+            for delta in self._deltas(answer, stream):
+                if call.first_chunk is None:
+                    call.first_chunk = time.monotonic() - call.started
+                if delta.usage is not None:
+                    call.usage = delta.usage
+                finished = finished or delta.finish is not None
+                yield delta
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UpstreamFailed() from error
+        if not finished:
+            # A stream that just ends was cut somewhere; it must never look like a finished answer.
+            raise UpstreamFailed()
+        answer.drain()
+
+    def _deltas(self, answer: Answer, stream: bool) -> Iterator[Delta]:
+        kind = answer.headers.get("content-type", "")
+        if "event-stream" in kind or (stream and "json" not in kind):
+            return self.parse_events(read_events(answer.chunks()))
+        return iter((self.parse_answer(orjson.loads(answer.read(MAX_ANSWER))),))
+
+
+def read_events(chunks: Iterator[bytes]) -> Iterator[Event]:
+    """The events in a byte stream (WHATWG HTML, server-sent events), wherever its pieces were cut.
+
+    Lines end in LF or CRLF; comments and unknown fields are passed over, several `data` lines are joined.
+
+    Raises:
+        UpstreamFailed: an event is larger than `MAX_ANSWER`.
+    """
+    name, data = "", list[bytes]()
+    for lines in _read_lines(chunks):
+        last = len(lines) - 1
+        for number, line in enumerate(lines):
+            if line.startswith(b"data:"):
+                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+            elif line.startswith(b"event:"):
+                name = line[6:].strip().decode(errors="replace")
+            elif not line and data:
+                yield Event(name, data[0] if len(data) == 1 else b"\n".join(data), number < last)
+                name, data = "", []
+            elif not line:
+                name = ""
+    if data:
+        yield Event(name, b"\n".join(data))
+
+
+def _read_lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Whole lines, those that came together in one list."""
+    rest, size = list[bytes](), 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > MAX_ANSWER:
+            raise UpstreamFailed()
+        if b"\n" not in chunk:
+            rest.append(chunk)
+            continue
+        rest.append(chunk)
+        whole = b"".join(rest)
+        lines = whole.split(b"\n")
+        tail = lines.pop()
+        rest, size = [tail] if tail else [], len(tail)
+        yield [line.removesuffix(b"\r") for line in lines] if b"\r" in whole else lines
+    if rest:
+        yield [b"".join(rest).removesuffix(b"\r")]

@@ -1,0 +1,198 @@
+"""The one way from a request to a reply: the URN picks a flow and its options, the flow answers."""
+
+import inspect
+import queue
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError
+
+from app.config import Settings
+from app.connector import Connector
+from app.errors import BadRequest, ClientGone, ModelNotFound, ServiceError
+from app.flow import Flow, Services, Turn
+from app.log import LOGGER
+from app.messages import Delta, Prompt, Reply
+from app.scope import Scope
+from app.template import Templates
+from app.urn import Urn, UrnError
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the owner of the API key, and what the configuration lets that owner do."""
+
+    owner: str
+    models: tuple[Urn, ...] | None = None
+
+    def may_use(self, urn: Urn) -> bool:
+        """Whether this caller may use the model `urn`."""
+        return self.models is None or any(model.covers(urn) for model in self.models)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model name stands for: a flow with its options, ready to run."""
+
+    urn: Urn
+    name: str
+    options: Mapping[str, Any]
+
+
+class Runner:
+    """Runs flows.
+
+    Args:
+        settings: the configuration.
+        flows: the flows by name.
+        connectors: the configured connectors by name.
+        templates: the templates.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        flows: Mapping[str, Flow],
+        connectors: Mapping[str, Connector],
+        templates: Templates,
+    ) -> None:
+        self._settings = settings
+        self._flows = flows
+        self._schemas = {name: flow.Options(unknown=RAISE) for name, flow in flows.items()}
+        self._services = Services(connectors, templates)
+        self._templates = templates
+
+    def models(self, caller: Caller) -> list[tuple[Urn, int]]:
+        """Every flow and preset that `caller` may use, with the time (Unix seconds) it was written."""
+        namespace = self._settings.service.namespace
+        flows = {Urn(namespace, (("flow", name),)): name for name in self._flows}
+        presets = {Urn(namespace, (("preset", name),)): preset.flow for name, preset in self._settings.presets.items()}
+        return [(urn, self.created(name)) for urn, name in {**flows, **presets}.items() if caller.may_use(urn)]
+
+    def created(self, flow: str) -> int:
+        """When the flow was written, in Unix seconds."""
+        return int(Path(inspect.getfile(type(self._flows[flow]))).stat().st_mtime)
+
+    def resolve(self, model: str, caller: Caller) -> Task:
+        """What `model` stands for.
+
+        Raises:
+            ModelNotFound: it is no URN of this service, names no flow, or not one that `caller` may use.
+            BadRequest: the flow does not take one of the options.
+        """
+        try:
+            urn = Urn.parse(model, self._settings.service.namespace)
+        except UrnError:
+            raise ModelNotFound.of(model) from None
+        preset = self._settings.presets.get(urn.preset) if urn.preset is not None else None
+        name = preset.flow if preset else urn.flow
+        if name not in self._flows or not caller.may_use(urn):
+            raise ModelNotFound.of(model)
+        return Task(urn, name, self._load_options(name, preset.options if preset else {}, urn.options))
+
+    def run(self, task: Task, prompt: Prompt, scope: Scope, stream: bool) -> Reply:
+        """The reply of the task's flow to `prompt`; nothing runs before it is iterated or read.
+
+        Args:
+            scope: the client request that it is done for.
+            stream: whether the client wants the answer as it comes.
+        """
+        turn = Turn(prompt, task.options, scope, self._services, stream)
+        return Reply(lambda _: _guard(self._flows[task.name].run(turn)))
+
+    def _load_options(self, name: str, preset: Mapping[str, Any], given: Mapping[str, str]) -> Mapping[str, Any]:
+        settings = self._settings.flows[name]
+        for key in given:
+            if key in settings.fixed or key in preset:
+                raise _bad_option(key, "is fixed by the configuration of this model")
+        schema = self._schemas[name]
+        raw = {**settings.defaults, **preset, **given, **settings.fixed}
+        try:
+            options: dict[str, Any] = schema.load(raw)
+        except ValidationError as error:
+            raise _explain(schema, name, error) from None
+        for key in given:
+            self._check_reference(schema, key, options[key])
+        return options
+
+    def _check_reference(self, schema: Schema, key: str, value: Any) -> None:
+        kinds: dict[str, Collection[str]] = {"connector": self._services.connectors}
+        kind = schema.fields[key].metadata.get("reference")
+        if kind == "template":
+            kinds["template"] = self._templates.names()
+        if kind in kinds and value is not None and value not in kinds[kind]:
+            names = ", ".join(sorted(kinds[kind])) or "none"
+            raise _bad_option(key, f"must name a {kind}: {names}")
+
+
+def interleave(replies: Sequence[Reply], scope: Scope) -> Iterator[tuple[int, Delta]]:
+    """The deltas of replies that run side by side, each with the number of its reply.
+
+    Raises:
+        ServiceError: the first failure of any of them; the others are ended.
+    """
+    if len(replies) == 1:
+        with closing(replies[0]):
+            for delta in replies[0]:
+                yield 0, delta
+        return
+    arrived: queue.SimpleQueue[tuple[int, Delta | ServiceError | None]] = queue.SimpleQueue()
+    threads = [
+        threading.Thread(target=_pump, args=(number, reply, arrived), daemon=True)
+        for number, reply in enumerate(replies)
+    ]
+    for thread in threads:
+        thread.start()
+    running = len(threads)
+    try:
+        while running:
+            number, item = arrived.get()
+            if isinstance(item, ServiceError):
+                raise item
+            if item is None:
+                running -= 1
+            else:
+                yield number, item
+    finally:
+        if running:
+            scope.cancel(ClientGone())
+        for thread in threads:
+            thread.join()
+
+
+def _pump(number: int, reply: Reply, arrived: "queue.SimpleQueue[tuple[int, Delta | ServiceError | None]]") -> None:
+    try:
+        for delta in reply:
+            arrived.put((number, delta))
+    except ServiceError as error:
+        arrived.put((number, error))
+    else:
+        arrived.put((number, None))
+
+
+def _guard(deltas: Iterator[Delta]) -> Iterator[Delta]:
+    """Turns whatever a flow's own mistake raises into the plain error that a client may see."""
+    try:
+        yield from deltas
+    except ServiceError:
+        raise
+    except Exception as error:  # A flow is somebody's code: anything may come out of it.
+        LOGGER.error("a flow failed", exc_info=True)
+        raise ServiceError() from error
+
+
+def _explain(schema: Schema, flow: str, error: ValidationError) -> BadRequest:
+    key, messages = next(iter(error.normalized_messages().items()))
+    if key not in schema.fields:
+        names = ", ".join(sorted(schema.fields)) or "none"
+        return _bad_option(key, f"is not an option of the flow '{flow}'. It takes: {names}")
+    texts = messages if isinstance(messages, list) else [str(messages)]
+    return _bad_option(key, "is not what the flow takes. " + " ".join(map(str, texts)))
+
+
+def _bad_option(key: str, text: str) -> BadRequest:
+    return BadRequest(f"Invalid model: option '{key}' {text.rstrip('.')}.", param="model", code="invalid_value")

@@ -1,0 +1,50 @@
+"""Prompt templates: Jinja files under `templates/`, sandboxed and strict about undefined names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from app.messages import Message
+
+SUFFIX = ".j2"
+
+
+class Templates:
+    """The templates in a folder, by their path without the suffix: `chat/system` is `chat/system.j2`.
+
+    An edit counts from the next rendering. Values are data: they are never compiled.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._environment = ImmutableSandboxedEnvironment(
+            loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=False, autoescape=False
+        )
+
+    def names(self) -> list[str]:
+        """All there are, sorted. A link that leads out of the folder is none."""
+        root = self._folder.resolve()
+        paths = (path for path in root.rglob(f"*{SUFFIX}") if path.resolve().is_relative_to(root))
+        return sorted(path.relative_to(root).as_posix().removesuffix(SUFFIX) for path in paths)
+
+    def render(self, name: str, **values: Any) -> tuple[Message, ...]:
+        """The messages of template `name`: a plain file is one system message.
+
+        Raises:
+            jinja2.TemplateError: the file does not exist, does not compile or asks for a value not given.
+        """
+        text = self._environment.get_template(name + SUFFIX).render(values)
+        return ({"role": "system", "content": text},)
+
+    def problems(self) -> Iterator[str]:
+        """What does not compile: `chat/system.j2:3: unexpected end of template`."""
+        for name in self.names():
+            try:
+                self._environment.get_template(name + SUFFIX)
+            except TemplateSyntaxError as error:
+                yield f"{name}{SUFFIX}:{error.lineno}: {error.message}"
+            except (TemplateError, OSError, UnicodeDecodeError) as error:
+                yield f"{name}{SUFFIX}:1: {error}"

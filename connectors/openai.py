@@ -1,0 +1,149 @@
+"""OpenAI's Chat Completions as an upstream: OpenAI itself and everything that speaks its format."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from marshmallow import fields
+
+from app.connector import Connector, ConnectorOptions, Event
+from app.messages import Delta, Logprobs, Message, Prompt, ToolCall, Usage
+from app.provider_error import parse_detail
+
+PROVIDERS = {
+    "api.openai.com": "openai",
+    "api.groq.com": "groq",
+    "api.deepseek.com": "deepseek",
+    "api.mistral.ai": "mistral_ai",
+    "api.x.ai": "x_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.cohere.ai": "cohere",
+    "openrouter.ai": "openrouter",
+}
+"""OpenTelemetry's `gen_ai.provider.name` by host; another host is its own name."""
+
+FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter"}
+
+
+class OpenAI(Connector):
+    """Any OpenAI-compatible Chat Completions endpoint: `url` is what comes before `/chat/completions`."""
+
+    class Options(ConnectorOptions):
+        """`developer: false` is for endpoints that know no developer messages: they go as system messages."""
+
+        developer = fields.Boolean(load_default=True)
+
+    path = "/chat/completions"
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        host = urlsplit(options["url"]).hostname or options["url"]
+        self.provider = "azure.ai.openai" if host.endswith(".openai.azure.com") else PROVIDERS.get(host, host)
+        super().__init__(name, options)
+
+    def render_prompt(self, prompt: Prompt, stream: bool) -> dict[str, Any]:
+        messages = prompt.messages if self.options["developer"] else [_as_system(each) for each in prompt.messages]
+        body: dict[str, Any] = {"model": self.model, "messages": messages, **prompt.params}
+        if prompt.tools:
+            body["tools"] = prompt.tools
+        if stream:
+            body["stream"] = True
+            if "stream_options" not in self.options["drop"]:
+                body["stream_options"] = {"include_usage": True}
+        return body
+
+    def parse_events(self, events: Iterator[Event]) -> Iterator[Delta]:
+        for event in events:
+            if event.data == b"[DONE]":
+                return
+            chunk = orjson.loads(event.data)
+            if chunk.get("error"):
+                raise self.fail_late(parse_detail(chunk))
+            usage = _parse_usage(chunk.get("usage"))
+            choices = chunk.get("choices")
+            if choices:
+                yield _parse_choice(choices[0], "delta", usage, event.more)
+            elif usage is not None:
+                yield Delta(usage=usage, more=event.more)
+
+    def parse_answer(self, answer: Any) -> Delta:
+        if answer.get("error"):
+            raise self.fail_late(parse_detail(answer))
+        delta = _parse_choice(answer["choices"][0], "message", _parse_usage(answer.get("usage")), False)
+        return delta if delta.finish else delta._replace(finish="stop")
+
+
+def _as_system(message: Message) -> Message:
+    return {**message, "role": "system"} if message["role"] == "developer" else message
+
+
+def _parse_choice(choice: dict[str, Any], key: str, usage: Usage | None, more: bool) -> Delta:
+    # A filtered answer at Azure has no message at all.
+    message = choice.get(key) or {}
+    calls = message.get("tool_calls")
+    finish = choice.get("finish_reason") or None
+    logprobs = choice.get("logprobs")
+    return Delta(
+        text=_text(message.get("content")),
+        refusal=_text(message.get("refusal")),
+        reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
+        tool_calls=tuple(_parse_call(call, index) for index, call in enumerate(calls)) if calls else (),
+        finish=finish if finish is None or finish in FINISH_REASONS else "stop",
+        usage=usage,
+        logprobs=_parse_logprobs(logprobs) if logprobs else None,
+        more=more,
+    )
+
+
+def _parse_call(call: dict[str, Any], position: int) -> ToolCall:
+    function = call.get("function") or {}
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        arguments = orjson.dumps(arguments).decode()
+    index = call.get("index")
+    return ToolCall(
+        position if index is None else int(index), _text(call.get("id")), _text(function.get("name")), _text(arguments)
+    )
+
+
+def _parse_usage(usage: dict[str, Any] | None) -> Usage | None:
+    if not usage:
+        return None
+    prompt = usage.get("prompt_tokens_details") or {}
+    completion = usage.get("completion_tokens_details") or {}
+    return Usage(
+        input_tokens=usage.get("prompt_tokens") or 0,
+        output_tokens=usage.get("completion_tokens") or 0,
+        cached_tokens=prompt.get("cached_tokens") or 0,
+        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
+        input_audio_tokens=prompt.get("audio_tokens") or 0,
+        reasoning_tokens=completion.get("reasoning_tokens") or 0,
+        output_audio_tokens=completion.get("audio_tokens") or 0,
+        accepted_prediction_tokens=completion.get("accepted_prediction_tokens") or 0,
+        rejected_prediction_tokens=completion.get("rejected_prediction_tokens") or 0,
+    )
+
+
+def _parse_logprobs(logprobs: dict[str, Any]) -> Logprobs:
+    """Only what OpenAI defines: llama.cpp adds an id to every token."""
+    return {
+        kind: [_parse_token(token) for token in logprobs[kind]] if logprobs.get(kind) else None
+        for kind in ("content", "refusal")
+    }
+
+
+def _parse_token(token: dict[str, Any]) -> dict[str, Any]:
+    top = [_token(each) for each in token.get("top_logprobs") or []]
+    return {**_token(token), "top_logprobs": top}
+
+
+def _token(token: dict[str, Any]) -> dict[str, Any]:
+    return {"token": token["token"], "logprob": token["logprob"], "bytes": token.get("bytes")}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError("a provider's text is not a string")
+    return value
