@@ -44,7 +44,7 @@ def load_service(folders: Folders) -> Loaded:
     """
     flows, connectors = find("flows", Flow), find("connectors", Connector)
     templates, secrets = Templates(folders.templates), SecretStore(folders.secrets, os.environ)
-    problems = [f"templates/{problem}" for problem in templates.problems()]
+    problems = list(templates.problems())
     schemas = {name: each.Options for name, each in connectors.items()}
     options = {name: each.Options for name, each in flows.items()}
     try:
@@ -69,9 +69,7 @@ def create_app(folders: Folders | None = None) -> Flask:
     loaded = load_service(folders)
     settings = loaded.settings
     log.configure(settings.service.log_level)
-    connectors = {
-        name: loaded.connectors[each.type](name, each.options) for name, each in settings.connectors.items()
-    }
+    connectors = {name: loaded.connectors[each.type](name, each.options) for name, each in settings.connectors.items()}
     flows = {name: flow() for name, flow in loaded.flows.items()}
     service = Service(
         settings=settings,

@@ -69,7 +69,7 @@ def add_key(options: argparse.Namespace, folders: Folders) -> int:
 
 def list_keys(_: argparse.Namespace, folders: Folders) -> int:
     """Lists the keys: owner, beginning of the hash, when it was made."""
-    for row in KeyRing(folders.secrets / "keys").rows():
+    for row in KeyRing(folders.secrets / "keys").list():
         print(f"{row.owner}\t{row.prefix}\t{row.created}")
     return 0
 
@@ -116,7 +116,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise CommandError(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port") from error
+        text = f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port"
+        raise CommandError(text) from error
     listener.set_inheritable(True)
     return listener
 
@@ -134,7 +135,7 @@ def _server_command(options: argparse.Namespace, folders: Folders, listener: soc
 
 def _welcome(listener: socket.socket, loaded: Loaded, keys: KeyRing) -> str:
     host, port = listener.getsockname()[:2]
-    if keys.rows():
+    if keys.list():
         key, note = "$CADENZA_KEY", "Put your key in CADENZA_KEY (`cadenza keys add NAME` makes another) and try:"
     else:
         key, note = keys.add("first"), "This key is shown once; it is kept as a hash only. Try:"

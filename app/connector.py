@@ -3,9 +3,9 @@
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -13,6 +13,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from app.config import SecretField
 from app.errors import BadRequest, ServiceError, UpstreamFailed, UpstreamRefused
+from app.event import Event, read_events
 from app.messages import Delta, Prompt
 from app.provider_error import Detail, classify, classify_late, parse_detail, parse_retry_after
 from app.scope import Call, Scope
@@ -25,7 +26,7 @@ EMBEDDED = "embedded"
 EMBEDDED_VARIABLE = "CADENZA_EMBEDDED_URL"
 
 MAX_ANSWER = 16 * 1024 * 1024
-"""Bytes of one whole answer, or of one event in a stream."""
+"""Bytes of one whole answer."""
 
 MAX_ERROR = 65_536
 """Bytes of an error answer that are read."""
@@ -71,14 +72,6 @@ class ConnectorOptions(Schema):
     drop = fields.List(fields.String(), load_default=list)
     proxy = fields.String(load_default=None, validate=_check_url)
     ca = fields.String(load_default=None)
-
-
-class Event(NamedTuple):
-    """A server-sent event; `more` says that another one has arrived with it."""
-
-    name: str
-    data: bytes
-    more: bool = False
 
 
 class _Again(Exception):
@@ -160,9 +153,9 @@ class Connector:
         finally:
             call.close()
 
-    def fail_late(self, detail: Detail) -> ServiceError:
-        """The error for one that a provider reports inside an answer with status 200."""
-        return self._without_secrets(classify_late(detail))
+    def fail_late(self, body: Any) -> ServiceError:
+        """The error for one that a provider reports inside an answer with status 200; `body` is what it says."""
+        return self._without_secrets(classify_late(parse_detail(body)))
 
     def _fit(self, prompt: Prompt) -> Prompt:
         given = {*prompt.params, *(("tools",) if prompt.tools else ())}
@@ -197,10 +190,10 @@ class Connector:
             return answer
         with answer:
             detail = self._read_detail(answer)
-        error = self._without_secrets(classify(answer.status, detail, parse_retry_after(answer.headers)))
-        if (error.status == 429 or error.status >= 500) and error.retry is not False:
-            raise _Again(error)
-        raise error
+        refusal = self._without_secrets(classify(answer.status, detail, parse_retry_after(answer.headers)))
+        if (refusal.status == 429 or refusal.status >= 500) and refusal.retry is not False:
+            raise _Again(refusal)
+        raise refusal
 
     def _wait(self, error: ServiceError, call: Call) -> None:
         """Waits for the next attempt, or raises `error` if there is to be none."""
@@ -222,7 +215,7 @@ class Connector:
             return UpstreamRefused()
         return error
 
-    def _parse(self, answer: Answer, call: Call, stream: bool) -> Iterator[Delta]:
+    def _parse(self, answer: Answer, call: Call, stream: bool) -> Generator[Delta, None, None]:
         finished = False
         try:
             for delta in self._deltas(answer, stream):
@@ -244,48 +237,3 @@ class Connector:
         if "event-stream" in kind or (stream and "json" not in kind):
             return self.parse_events(read_events(answer.chunks()))
         return iter((self.parse_answer(orjson.loads(answer.read(MAX_ANSWER))),))
-
-
-def read_events(chunks: Iterator[bytes]) -> Iterator[Event]:
-    """The events in a byte stream (WHATWG HTML, server-sent events), wherever its pieces were cut.
-
-    Lines end in LF or CRLF; comments and unknown fields are passed over, several `data` lines are joined.
-
-    Raises:
-        UpstreamFailed: an event is larger than `MAX_ANSWER`.
-    """
-    name, data = "", list[bytes]()
-    for lines in _read_lines(chunks):
-        last = len(lines) - 1
-        for number, line in enumerate(lines):
-            if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
-            elif line.startswith(b"event:"):
-                name = line[6:].strip().decode(errors="replace")
-            elif not line and data:
-                yield Event(name, data[0] if len(data) == 1 else b"\n".join(data), number < last)
-                name, data = "", []
-            elif not line:
-                name = ""
-    if data:
-        yield Event(name, b"\n".join(data))
-
-
-def _read_lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Whole lines, those that came together in one list."""
-    rest, size = list[bytes](), 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_ANSWER:
-            raise UpstreamFailed()
-        if b"\n" not in chunk:
-            rest.append(chunk)
-            continue
-        rest.append(chunk)
-        whole = b"".join(rest)
-        lines = whole.split(b"\n")
-        tail = lines.pop()
-        rest, size = [tail] if tail else [], len(tail)
-        yield [line.removesuffix(b"\r") for line in lines] if b"\r" in whole else lines
-    if rest:
-        yield [b"".join(rest).removesuffix(b"\r")]

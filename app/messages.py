@@ -24,7 +24,8 @@ def new_id(prefix: str, length: int) -> str:
     return prefix + "".join(ALPHABET[byte % 62] for byte in secrets.token_bytes(length))
 
 
-class ToolCall(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolCall:
     """A tool call, or a fragment of one: `id` and `name` come once, `arguments` (JSON text) in pieces."""
 
     index: int
@@ -155,7 +156,7 @@ class Reply:
     @property
     def tool_calls(self) -> list[ToolCall]:
         """The calls so far, whole as far as they have passed."""
-        return [ToolCall(index, *call[:2], "".join(call[2:])) for index, call in enumerate(self._calls)]
+        return [ToolCall(index, call[0], call[1], "".join(call[2:])) for index, call in enumerate(self._calls)]
 
     @property
     def logprobs(self) -> Logprobs | None:
@@ -212,9 +213,8 @@ class Reply:
         known = self._numbers.get(call.index)
         if known is None or (call.id and call.id != self._calls[known][0]):
             known = self._numbers[call.index] = len(self._calls)
-            call = call._replace(id=call.id or new_id("call_", 24))
-            self._calls.append([call.id, call.name])
-        else:
-            call = call._replace(id="", name="")
+            id_ = call.id or new_id("call_", 24)
+            self._calls.append([id_, call.name, call.arguments])
+            return ToolCall(known, id_, call.name, call.arguments)
         self._calls[known].append(call.arguments)
-        return call._replace(index=known)
+        return ToolCall(known, arguments=call.arguments)

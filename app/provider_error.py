@@ -25,6 +25,11 @@ from app.errors import (
 
 MAX_MESSAGE = 1_000
 
+_TEMPORARY = {
+    408: UpstreamTimeout,
+    504: UpstreamTimeout,
+    **dict.fromkeys((409, 424, 498, 503, 529), UpstreamOverloaded),
+}
 _QUOTA = {"insufficient_quota", "enforced_spend_limit_reached", "credits_exhausted"}
 _TOO_LONG = (
     "maximum context length",
@@ -82,13 +87,8 @@ def classify(status: int, detail: Detail, retry_after: float | None = None) -> S
         return RateLimited(_rate_limit_text(retry_after), retry_after=retry_after)
     if status in (400, 413, 422):
         return _bad_request(detail)
-    if status in (408, 504):
-        return UpstreamTimeout(retry_after=retry_after)
-    if status in (409, 424, 498, 503, 529):
-        return UpstreamOverloaded(retry_after=retry_after)
-    if status >= 500:
-        return UpstreamFailed(retry_after=retry_after)
-    return UpstreamRefused()
+    kind = _TEMPORARY.get(status, UpstreamFailed if status >= 500 else None)
+    return kind(retry_after=retry_after) if kind else UpstreamRefused()
 
 
 def classify_late(detail: Detail) -> ServiceError:

@@ -3,7 +3,7 @@
 import inspect
 import queue
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ class Runner:
             raise ModelNotFound.of(model) from None
         preset = self._settings.presets.get(urn.preset) if urn.preset is not None else None
         name = preset.flow if preset else urn.flow
-        if name not in self._flows or not caller.may_use(urn):
+        if name is None or name not in self._flows or not caller.may_use(urn):
             raise ModelNotFound.of(model)
         return Task(urn, name, self._load_options(name, preset.options if preset else {}, urn.options))
 
@@ -129,7 +129,7 @@ class Runner:
             raise _bad_option(key, f"must name a {kind}: {names}")
 
 
-def interleave(replies: Sequence[Reply], scope: Scope) -> Iterator[tuple[int, Delta]]:
+def interleave(replies: Sequence[Reply], scope: Scope) -> Generator[tuple[int, Delta], None, None]:
     """The deltas of replies that run side by side, each with the number of its reply.
 
     Raises:
@@ -186,7 +186,8 @@ def _guard(deltas: Iterator[Delta]) -> Iterator[Delta]:
 
 
 def _explain(schema: Schema, flow: str, error: ValidationError) -> BadRequest:
-    key, messages = next(iter(error.normalized_messages().items()))
+    found: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+    key, messages = next(iter(found.items()))
     if key not in schema.fields:
         names = ", ".join(sorted(schema.fields)) or "none"
         return _bad_option(key, f"is not an option of the flow '{flow}'. It takes: {names}")

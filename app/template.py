@@ -8,6 +8,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyn
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from app.messages import Message
+from app.problem import Problem
 
 SUFFIX = ".j2"
 
@@ -39,12 +40,12 @@ class Templates:
         text = self._environment.get_template(name + SUFFIX).render(values)
         return ({"role": "system", "content": text},)
 
-    def problems(self) -> Iterator[str]:
-        """What does not compile: `chat/system.j2:3: unexpected end of template`."""
+    def problems(self) -> Iterator[Problem]:
+        """What does not compile, by file and line."""
         for name in self.names():
             try:
                 self._environment.get_template(name + SUFFIX)
             except TemplateSyntaxError as error:
-                yield f"{name}{SUFFIX}:{error.lineno}: {error.message}"
+                yield Problem(name + SUFFIX, error.lineno, error.message or "is no template")
             except (TemplateError, OSError, UnicodeDecodeError) as error:
-                yield f"{name}{SUFFIX}:1: {error}"
+                yield Problem(name + SUFFIX, 1, str(error))

@@ -70,11 +70,11 @@ class _Marked:
             self.call.own(connection)
 
 
-class _MarkedHTTPConnection(_Marked, HTTPConnection):  # type: ignore[misc]
+class _MarkedHTTPConnection(_Marked, HTTPConnection):
     pass
 
 
-class _MarkedHTTPSConnection(_Marked, HTTPSConnection):  # type: ignore[misc]
+class _MarkedHTTPSConnection(_Marked, HTTPSConnection):
     pass
 
 

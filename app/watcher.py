@@ -74,7 +74,8 @@ class Watcher:
             self.unwatch(scope)
 
     def _forget(self, watch: _Watch) -> None:
-        assert self._selector is not None and watch.client is not None
+        assert self._selector is not None
+        assert watch.client is not None
         self._selector.unregister(watch.client)
         watch.client = None
 

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 import orjson
 from marshmallow import fields
 
-from app.connector import Connector, ConnectorOptions, Event
+from app.connector import Connector, ConnectorOptions
+from app.event import Event
 from app.messages import Delta, Logprobs, Message, Prompt, ToolCall, Usage
-from app.provider_error import parse_detail
 
 PROVIDERS = {
     "api.openai.com": "openai",
@@ -58,7 +58,7 @@ class OpenAI(Connector):
                 return
             chunk = orjson.loads(event.data)
             if chunk.get("error"):
-                raise self.fail_late(parse_detail(chunk))
+                raise self.fail_late(chunk)
             usage = _parse_usage(chunk.get("usage"))
             choices = chunk.get("choices")
             if choices:
@@ -68,7 +68,7 @@ class OpenAI(Connector):
 
     def parse_answer(self, answer: Any) -> Delta:
         if answer.get("error"):
-            raise self.fail_late(parse_detail(answer))
+            raise self.fail_late(answer)
         delta = _parse_choice(answer["choices"][0], "message", _parse_usage(answer.get("usage")), False)
         return delta if delta.finish else delta._replace(finish="stop")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-
 from marshmallow import Schema
 
 from app.flow import ConnectorName, Flow, TemplateName, Turn

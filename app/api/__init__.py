@@ -1,0 +1,1 @@
+"""The client edge: a module is a resource of the OpenAI API."""

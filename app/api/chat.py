@@ -133,9 +133,7 @@ def render_completion(head: Head, replies: Sequence[Reply], usage: Usage | None)
     return completion
 
 
-def render_chunks(
-    head: Head, replies: Sequence[Reply], scope: Scope, options: Mapping[str, Any]
-) -> Iterator[Frame]:
+def render_chunks(head: Head, replies: Sequence[Reply], scope: Scope, options: Mapping[str, Any]) -> Iterator[Frame]:
     """The events of a streamed answer: `chat.completion.chunk` objects and `[DONE]`.
 
     Args:

@@ -7,7 +7,7 @@ from flask import Response
 
 from app.api.exchange import Exchange
 from app.errors import ServiceError
-from app.sse import EventStream, Frame, Headers
+from app.sse import EventStream, Headers
 
 
 class StreamResponse(Response):
