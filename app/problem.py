@@ -104,7 +104,9 @@ def explain(
     """
     if not isinstance(errors, dict):
         for message in errors:
-            if value is not BROKEN:
+            if isinstance(message, dict):
+                yield from explain(message, holder, value, place)
+            elif value is not BROKEN:
                 yield place, label(place) + _reword(message, value)
         return
     for key, inner in errors.items():

@@ -49,6 +49,7 @@ class Detail(NamedTuple):
     type: str = ""
     param: str | None = None
     code: str | None = None
+    status: int = 0
 
 
 def parse_detail(body: Any) -> Detail:
@@ -72,6 +73,7 @@ def parse_detail(body: Any) -> Detail:
         _text(source.get("type") or source.get("error_type")) or "",
         _text(source.get("param")),
         _text(source.get("code")),
+        next((source[key] for key in ("status", "status_code", "code") if type(source.get(key)) is int), 0),
     )
 
 
@@ -93,8 +95,8 @@ def classify(status: int, detail: Detail, retry_after: float | None = None) -> S
 
 def classify_late(detail: Detail) -> ServiceError:
     """The error for one that came inside an answer with status 200, where only words tell what it is."""
-    if detail.code is not None and detail.code.isdigit() and len(detail.code) == 3:
-        return classify(int(detail.code), detail)
+    if 400 <= detail.status < 600:
+        return classify(detail.status, detail)
     words = f"{detail.type} {detail.code}".lower()
     if "rate_limit" in words:
         return RateLimited()

@@ -1,5 +1,6 @@
 """YAML files as plain values that know their lines; every problem is told, none stops the reading of the rest."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,16 +48,10 @@ def read_source(path: Path, secrets: SecretStore, problems: list[Problem]) -> So
         secrets: where `!secret name` is looked up.
         problems: gets what is wrong.
     """
-    reader = _Reader(path.name, secrets, problems)
-    text = reader.decode(path)
-    root = None if text is None else reader.compose(text)
-    if not isinstance(root, MappingNode):
-        return None
-    try:
-        return Source(path.name, reader.build_mapping(root, ()), reader.lines)
-    except RecursionError:
-        reader.complain(root, "an alias holds itself; write the value out")
-        return None
+    with warnings.catch_warnings():
+        # They quote the file.
+        warnings.simplefilter("ignore")
+        return _Reader(path.name, secrets, problems).read(path)
 
 
 class _Reader:
@@ -65,56 +60,71 @@ class _Reader:
         self._secrets = secrets
         self._problems = problems
         self._yaml = YAML(typ="safe", pure=True)
-        self.lines: dict[Place, int] = {}
+        self._lines: dict[Place, int] = {}
 
-    def complain(self, at: Node | int, message: str) -> None:
+    def read(self, path: Path) -> Source | None:
+        text = self._decode(path)
+        root = None if text is None else self._compose(text)
+        if root is None:
+            return None
+        try:
+            return Source(self._file, self._build_mapping(root, ()), self._lines)
+        except RecursionError:
+            self._complain(root, "an alias holds itself; write the value out")
+            return None
+
+    def _complain(self, at: Node | int, message: str) -> None:
         line = at if isinstance(at, int) else _line(at)
         self._problems.append(Problem(self._file, line, message))
 
-    def decode(self, path: Path) -> str | None:
+    def _decode(self, path: Path) -> str | None:
         """The file's text, once it has been searched for keys."""
         content = b""
         try:
             content = path.read_bytes()
             text = content.decode("utf-8-sig")
         except OSError as error:
-            self.complain(1, f"cannot be read: {error.strerror}")
+            self._complain(1, f"cannot be read: {error.strerror}")
             return None
         except UnicodeDecodeError as error:
-            self.complain(content.count(b"\n", 0, error.start) + 1, "is not UTF-8 text; save it as UTF-8")
+            self._complain(content.count(b"\n", 0, error.start) + 1, "is not UTF-8 text; save it as UTF-8")
             return None
         for number, line in enumerate(text.splitlines(), 1):
             if reveals_key(line):
-                self.complain(number, "holds what looks like a key; write it to a file and refer to it as !secret name")
+                self._complain(number, "holds what looks like a key; write it to a file and refer to it as !secret name")
         return text
 
-    def compose(self, text: str) -> Node | None:
+    def _compose(self, text: str) -> MappingNode | None:
         """The tree of the text, its top a mapping."""
         try:
             root = self._yaml.compose(text)
         except ReaderError as error:
-            self.complain(text.count("\n", 0, error.position) + 1, "holds a control character; remove it")
+            self._complain(text.count("\n", 0, error.position) + 1, "holds a control character; remove it")
         except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            self.complain(mark.line + 1, f"is no YAML: {_reword(error)}")
-        except (YAMLError, RecursionError):
-            self.complain(1, "is no YAML that can be understood; write it more plainly")
+            # What is never closed ends with the file, but is wrong where it begins.
+            marks = (error.problem_mark, error.context_mark)
+            mark = marks["<stream end>" in str(error.problem)] or marks[0]
+            self._complain(mark.line + 1, f"is no YAML: {_reword(error)}")
+        except (YAMLError, LookupError, ValueError, RecursionError):
+            self._complain(1, "is no YAML that can be understood; write it more plainly")
         else:
-            if root is None or isinstance(root, MappingNode):
-                return root or MappingNode(f"{_CORE}map", [])
-            self.complain(root, "the top must be a mapping: keys with a colon behind them")
+            if root is None or root.tag == f"{_CORE}null":
+                return MappingNode(f"{_CORE}map", [])
+            if isinstance(root, MappingNode):
+                return root
+            self._complain(root, "the top must be a mapping: keys with a colon behind them")
         return None
 
-    def build_mapping(self, node: Node, place: Place) -> dict[str, Any]:
+    def _build_mapping(self, node: Node, place: Place) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode) or key.tag not in _TEXT:
-                self.complain(key, "a key must be text; put it in quotes (and << does not work here)")
+                self._complain(key, "a key must be text; put it in quotes (and << does not work here)")
             elif key.value in result:
-                first = self.lines[*place, key.value]
-                self.complain(key, f"the key '{key.value}' is given twice, first in line {first}; remove one")
+                first = self._lines[*place, key.value]
+                self._complain(key, f"the key '{key.value}' is given twice, first in line {first}; remove one")
             else:
-                self.lines[*place, key.value] = _line(key)
+                self._lines[*place, key.value] = _line(key)
                 result[key.value] = self._build(value, (*place, key.value))
         return result
 
@@ -122,9 +132,9 @@ class _Reader:
         if node.tag == "!secret" and isinstance(node, ScalarNode):
             return self._build_secret(node)
         if node.tag == f"{_CORE}map" and isinstance(node, MappingNode):
-            return self.build_mapping(node, place)
+            return self._build_mapping(node, place)
         if node.tag == f"{_CORE}seq" and isinstance(node, SequenceNode):
-            self.lines.update({(*place, index): _line(item) for index, item in enumerate(node.value)})
+            self._lines.update({(*place, index): _line(item) for index, item in enumerate(node.value)})
             return [self._build(item, (*place, index)) for index, item in enumerate(node.value)]
         return self._build_scalar(node)
 
@@ -132,7 +142,7 @@ class _Reader:
         try:
             return self._secrets.load(node.value)
         except SecretError as error:
-            self.complain(node, f"!secret {node.value}: {error}")
+            self._complain(node, f"!secret {node.value}: {error}")
             return BROKEN
 
     def _build_scalar(self, node: Node) -> Any:
@@ -142,10 +152,10 @@ class _Reader:
             try:
                 return self._yaml.constructor.construct_object(node)
             except (ValueError, KeyError):
-                self.complain(node, f"the value is no {node.tag.removeprefix(_CORE)}")
+                self._complain(node, f"the value is no {node.tag.removeprefix(_CORE)}")
                 return BROKEN
         tag = str(node.tag).replace(_CORE, "!!")
-        self.complain(node, f"the tag {tag} is not allowed here; the only one is !secret, with a name behind it")
+        self._complain(node, f"the tag {tag} is not allowed here; the only one is !secret, with a name behind it")
         return BROKEN
 
 

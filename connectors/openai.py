@@ -62,37 +62,48 @@ class OpenAI(Connector):
             usage = _parse_usage(chunk.get("usage"))
             choices = chunk.get("choices")
             if choices:
-                yield _parse_choice(choices[0], "delta", usage, event.more)
+                yield self._parse_choice(choices[0], "delta", usage, event.more)
             elif usage is not None:
                 yield Delta(usage=usage, more=event.more)
 
     def parse_answer(self, answer: Any) -> Delta:
         if answer.get("error"):
             raise self.fail_late(answer)
-        delta = _parse_choice(answer["choices"][0], "message", _parse_usage(answer.get("usage")), False)
+        delta = self._parse_choice(answer["choices"][0], "message", _parse_usage(answer.get("usage")), False)
         return delta if delta.finish else delta._replace(finish="stop")
+
+    def _parse_choice(self, choice: dict[str, Any], key: str, usage: Usage | None, more: bool) -> Delta:
+        if choice.get("error"):
+            raise self.fail_late(choice)
+        # A filtered answer at Azure has no message at all.
+        message = choice.get(key) or {}
+        text, reasoning = _parse_content(message.get("content"))
+        calls = message.get("tool_calls")
+        finish = choice.get("finish_reason") or None
+        logprobs = choice.get("logprobs")
+        return Delta(
+            text=text,
+            refusal=_text(message.get("refusal")),
+            reasoning=reasoning or _text(message.get("reasoning_content") or message.get("reasoning")),
+            tool_calls=tuple(_parse_call(call, index) for index, call in enumerate(calls)) if calls else (),
+            finish=finish if finish is None or finish in FINISH_REASONS else "stop",
+            usage=usage,
+            logprobs=_parse_logprobs(logprobs) if logprobs else None,
+            more=more,
+        )
 
 
 def _as_system(message: Message) -> Message:
     return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
-def _parse_choice(choice: dict[str, Any], key: str, usage: Usage | None, more: bool) -> Delta:
-    # A filtered answer at Azure has no message at all.
-    message = choice.get(key) or {}
-    calls = message.get("tool_calls")
-    finish = choice.get("finish_reason") or None
-    logprobs = choice.get("logprobs")
-    return Delta(
-        text=_text(message.get("content")),
-        refusal=_text(message.get("refusal")),
-        reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
-        tool_calls=tuple(_parse_call(call, index) for index, call in enumerate(calls)) if calls else (),
-        finish=finish if finish is None or finish in FINISH_REASONS else "stop",
-        usage=usage,
-        logprobs=_parse_logprobs(logprobs) if logprobs else None,
-        more=more,
-    )
+def _parse_content(content: Any) -> tuple[str, str]:
+    """Text and reasoning; Mistral sends both as a list of parts once it has begun to think."""
+    if not isinstance(content, list):
+        return _text(content), ""
+    text = "".join(_text(part.get("text")) for part in content if part["type"] == "text")
+    thoughts = [part["thinking"] for part in content if part["type"] == "thinking"]
+    return text, "".join(_text(piece.get("text")) for thought in thoughts for piece in thought)
 
 
 def _parse_call(call: dict[str, Any], position: int) -> ToolCall:

@@ -53,7 +53,9 @@ def test_an_event_tells_whether_another_came_with_it() -> None:
 def test_a_line_of_several_megabytes_is_read() -> None:
     text = b"x" * (4 * 1024 * 1024)
 
-    assert read(b"data: ", *[text[start : start + 1000] for start in range(0, len(text), 1000)], b"\n\n") == [("", text)]
+    assert read(b"data: ", *[text[start : start + 1000] for start in range(0, len(text), 1000)], b"\n\n") == [
+        ("", text)
+    ]
 
 
 def test_an_endless_line_is_refused() -> None:

@@ -85,8 +85,8 @@ def test_replacing_takes_the_place_of_what_is_there(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_is_told_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "dir").mkdir()
     with pytest.raises(SecretError, match=f"^{tmp_path / 'dir'}: cannot be written: "):
-        (tmp_path / "dir").mkdir()
         private_file.replace(tmp_path / "dir", b"x")
     with pytest.raises(SecretError, match="cannot be written: File name too long"):
         private_file.place(tmp_path / ("n" * 255), b"x")

@@ -72,7 +72,7 @@ def test_an_error_before_the_first_event_is_the_status() -> None:
     assert orjson.loads(server.run()) == {
         "error": {"message": "no", "type": "invalid_request_error", "param": "p", "code": None}
     }
-    assert (server.status, server.headers) == ("400 BAD REQUEST", [("x-error", "True")])
+    assert (server.status, server.headers) == ("400 Bad Request", [("x-error", "True")])
     assert isinstance(server.closed and server.closed[0], BadRequest)
 
 

@@ -13,9 +13,13 @@ from upstream import TOKEN
 PATIENCE = 60.0
 """Seconds after which an answer is not waited for any longer."""
 
+STREAMED = -1
+"""In place of the number of missing bytes: the end of a stream is known by its last chunk."""
+
 _MODEL = "urn:cadenza:flow=chat"
 _TEXT = "What is a cadenza, and who is expected to improvise one?"
 _TOKEN = TOKEN.encode()
+_END = b"\r\n0\r\n\r\n"
 
 
 class LoadError(Exception):
@@ -50,6 +54,7 @@ class Stream:
         self.longest = 0.0
         self._sent = self._last = 0.0
         self._parts: list[bytes] = []
+        self._tail = b""
         self._left: int | None = None
 
     def send(self, request: bytes) -> None:
@@ -65,17 +70,18 @@ class Stream:
         if not data:
             raise LoadError(f"the connection was closed after {self.read()[:300]!r}")
         now = time.monotonic()
-        self.longest = max(self.longest, now - self._last)
+        if self._parts:
+            self.longest = max(self.longest, now - self._last)
         self._last = now
         if self.first is None and _TOKEN in data:
             self.first = now - self._sent
         self._parts.append(data)
         if self._left is None:
-            data = self.read()
-            self._left = _count_missing(data)
-        elif self._left >= 0:
+            self._left = _count_missing(self.read())
+        elif self._left != STREAMED:
             self._left -= len(data)
-        return self._left == 0 or (self._left == -1 and data.endswith(b"0\r\n\r\n"))
+        self._tail = (self._tail + data)[-len(_END) :]
+        return self._left == 0 or (self._left == STREAMED and self._tail == _END)
 
     def read(self) -> bytes:
         """The answer so far."""
@@ -91,12 +97,12 @@ class Stream:
 
 
 def _count_missing(answer: bytes) -> int | None:
-    """Bytes that are missing, -1 if it is a stream, None if that is not known yet."""
+    """Bytes that are missing, STREAMED if nobody knows, None if the head is not there yet."""
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
         return None
     length = head.partition(b"Content-Length: ")[2].partition(b"\r")[0]
-    return int(length) - len(body) if length else -1
+    return int(length) - len(body) if length else STREAMED
 
 
 def saturate(port: int, ask: Ask, key: str, connections: int, seconds: float) -> int:
