@@ -101,10 +101,7 @@ class _Reader:
         except ReaderError as error:
             self._complain(text.count("\n", 0, error.position) + 1, "holds a control character; remove it")
         except MarkedYAMLError as error:
-            # What is never closed ends with the file, but is wrong where it begins.
-            marks = (error.problem_mark, error.context_mark)
-            mark = marks["<stream end>" in str(error.problem)] or marks[0]
-            self._complain(mark.line + 1, f"is no YAML: {_reword(error)}")
+            self._complain(_line_of(error, text), f"is no YAML: {_reword(error)}")
         except (YAMLError, LookupError, ValueError, RecursionError):
             self._complain(1, "is no YAML that can be understood; write it more plainly")
         else:
@@ -151,7 +148,7 @@ class _Reader:
         if isinstance(node, ScalarNode) and node.tag in _PLAIN:
             try:
                 return self._yaml.constructor.construct_object(node)
-            except (ValueError, KeyError):
+            except (ValueError, LookupError):
                 self._complain(node, f"the value is no {node.tag.removeprefix(_CORE)}")
                 return BROKEN
         tag = str(node.tag).replace(_CORE, "!!")
@@ -163,6 +160,13 @@ def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
 
+def _line_of(error: MarkedYAMLError, text: str) -> int:
+    """The line that is wrong: for what never ends, the one where it begins."""
+    endless = "could not find expected" in str(error.problem) or "end of stream" in str(error.problem)
+    mark = (None if endless else error.problem_mark) or error.context_mark
+    return min(int(mark.line), text.rstrip().count("\n")) + 1
+
+
 def _reword(error: MarkedYAMLError) -> str:
-    problem = str(error.problem)
+    problem = str(error.problem or error.context)
     return "a tab; indent with spaces" if "'\\t'" in problem else problem

@@ -44,7 +44,10 @@ class Ask(NamedTuple):
 
 
 class Stream:
-    """A connection with one answer after another; times are monotonic seconds of the one that is arriving."""
+    """A connection with one answer after another.
+
+    Of the one that is arriving: `first` is the seconds to its first token, `longest` its longest silence in seconds.
+    """
 
     def __init__(self, port: int) -> None:
         self.connection = socket.create_connection(("127.0.0.1", port))
@@ -141,42 +144,37 @@ class Streams:
         self._request = ask.render(key)
         self._streams: dict[int, Stream] = {}
         self._epoll = select.epoll()
-        self._running = 0
-        self.seconds = 0.0
+        self._running = self._silent = count
 
-    def run(self) -> list[Stream]:
-        """Runs them all to their ends, and checks them; `seconds` says how long it took."""
+    def begin(self) -> None:
+        """Begins them all, and waits until the first token of each is there."""
         begun = time.monotonic()
-        self.open(begun)
+        for number in range(self._count):
+            while (wait := begun + number * self._interval - time.monotonic()) > 0:
+                self._receive(wait)
+            stream = Stream(self._port)
+            self._streams[stream.connection.fileno()] = stream
+            self._epoll.register(stream.connection, select.EPOLLIN)
+            stream.send(self._request)
+        while self._silent:
+            self._receive(PATIENCE)
+
+    def finish(self) -> list[Stream]:
+        """Waits for the ends of all of them, and checks them."""
         while self._running:
             self._receive(PATIENCE)
-        self.seconds = time.monotonic() - begun
         streams = list(self._streams.values())
         for stream in streams:
             stream.check(self._ask)
         _close(streams, self._epoll)
         return streams
 
-    def open(self, begun: float) -> None:
-        """Begins them all, and waits until the first token of each is there."""
-        for number in range(self._count):
-            due = begun + number * self._interval
-            while (wait := due - time.monotonic()) > 0:
-                self._receive(wait)
-            self._begin()
-        while any(stream.first is None for stream in self._streams.values()):
-            self._receive(PATIENCE)
-
-    def _begin(self) -> None:
-        stream = Stream(self._port)
-        self._streams[stream.connection.fileno()] = stream
-        self._epoll.register(stream.connection, select.EPOLLIN)
-        stream.send(self._request)
-        self._running += 1
-
     def _receive(self, wait: float) -> None:
         for descriptor, _ in _poll(self._epoll, wait):
-            self._running -= self._streams[descriptor].receive()
+            stream = self._streams[descriptor]
+            silent = stream.first is None
+            self._running -= stream.receive()
+            self._silent -= silent and stream.first is not None
 
 
 def first_tokens(ports: Sequence[int], ask: Ask, key: str, times: int) -> list[float]:

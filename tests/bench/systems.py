@@ -19,6 +19,9 @@ THREADS = "1024"
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = {CORES[0]}, {CORES[-1]}
 
+VARIABLES = 36
+"""Size of the environment: requests walks through all of it, twice a call, so that it must not differ from run to run."""
+
 _CONNECTORS = """main: {{type: openai, url: "{url}", model: fake, key: !secret fake}}\n"""
 
 
@@ -32,29 +35,27 @@ class System(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What the systems are started with: the URL of the provider, Cadenza's folders, a key of a client."""
+    """What the systems are started with: their environment, and the API key of a client."""
 
-    url: str
     environ: Mapping[str, str]
     key: str
 
     @classmethod
-    def make(cls, port: int, folder: Path) -> "Setup":
-        """Writes a configuration for the provider at `port` into `folder`, and has a key made."""
-        url = f"http://127.0.0.1:{port}/v1"
-        names = ("config", "secrets", "state", "templates")
-        for name in names:
-            (folder / name).mkdir(mode=0o700)
+    def make(cls, upstream: int, folder: Path) -> "Setup":
+        """Writes a configuration for the provider at port `upstream` into `folder`, and has a key made."""
+        url = f"http://127.0.0.1:{upstream}/v1"
+        folders = {f"CADENZA_{name.upper()}": folder / name for name in ("config", "secrets", "state", "templates")}
+        for path in folders.values():
+            path.mkdir(mode=0o700)
         (folder / "config" / "connectors.yaml").write_text(_CONNECTORS.format(url=url))
         secret = folder / "secrets" / "fake"
         secret.touch(0o600)
         secret.write_text("fake")
-        environ = {**os.environ, **{f"CADENZA_{name.upper()}": str(folder / name) for name in names}}
-        environ["BENCH_UPSTREAM"] = url
-        key = subprocess.run(
-            [BIN / "cadenza", "keys", "add", "bench"], env=environ, check=True, capture_output=True, text=True
-        )
-        return cls(url, environ, key.stdout.strip())
+        environ = {"PATH": os.environ["PATH"], "BENCH_UPSTREAM": url, **{k: str(v) for k, v in folders.items()}}
+        command = [str(BIN / "cadenza"), "keys", "add", "bench"]
+        key = subprocess.run(command, env=environ, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        environ["BENCH_KEY"] = key
+        return cls({**environ, **{f"BENCH_{n}": "" for n in range(VARIABLES - len(environ))}}, key)
 
 
 @contextmanager
