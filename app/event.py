@@ -30,14 +30,13 @@ def read_events(chunks: Iterator[bytes]) -> Iterator[Event]:
         last = len(lines) - 1
         for number, line in enumerate(lines):
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                data.append(line[5:].removeprefix(b" "))
             elif line.startswith(b"event:"):
                 name = line[6:].strip().decode(errors="replace")
-            elif not line and data:
-                yield Event(name, data[0] if len(data) == 1 else b"\n".join(data), number < last)
-                name, data = "", []
             elif not line:
-                name = ""
+                if data:
+                    yield Event(name, b"\n".join(data), number < last)
+                name, data = "", []
     if data:
         yield Event(name, b"\n".join(data))
 

@@ -23,7 +23,8 @@ PROVIDERS = {
 }
 """OpenTelemetry's `gen_ai.provider.name` by host; another host is its own name."""
 
-FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter"}
+FINISH_REASONS = {reason: reason for reason in ("stop", "length", "tool_calls", "content_filter")}
+"""OpenAI's; whatever else a provider says is a plain end."""
 
 
 class OpenAI(Connector):
@@ -77,16 +78,16 @@ class OpenAI(Connector):
             raise self.fail_late(choice)
         # A filtered answer at Azure has no message at all.
         message = choice.get(key) or {}
-        text, reasoning = _parse_content(message.get("content"))
+        text, reasoning = _parse_content(message)
         calls = message.get("tool_calls")
         finish = choice.get("finish_reason") or None
         logprobs = choice.get("logprobs")
         return Delta(
             text=text,
             refusal=_text(message.get("refusal")),
-            reasoning=reasoning or _text(message.get("reasoning_content") or message.get("reasoning")),
-            tool_calls=tuple(_parse_call(call, index) for index, call in enumerate(calls)) if calls else (),
-            finish=finish if finish is None or finish in FINISH_REASONS else "stop",
+            reasoning=reasoning,
+            tool_calls=tuple(map(_parse_call, calls, range(len(calls)))) if calls else (),
+            finish=finish and FINISH_REASONS.get(finish, "stop"),
             usage=usage,
             logprobs=_parse_logprobs(logprobs) if logprobs else None,
             more=more,
@@ -97,10 +98,11 @@ def _as_system(message: Message) -> Message:
     return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
-def _parse_content(content: Any) -> tuple[str, str]:
+def _parse_content(message: dict[str, Any]) -> tuple[str, str]:
     """Text and reasoning; Mistral sends both as a list of parts once it has begun to think."""
+    content = message.get("content")
     if not isinstance(content, list):
-        return _text(content), ""
+        return _text(content), _text(message.get("reasoning_content") or message.get("reasoning"))
     text = "".join(_text(part.get("text")) for part in content if part["type"] == "text")
     thoughts = [part["thinking"] for part in content if part["type"] == "thinking"]
     return text, "".join(_text(piece.get("text")) for thought in thoughts for piece in thought)
@@ -120,19 +122,23 @@ def _parse_call(call: dict[str, Any], position: int) -> ToolCall:
 def _parse_usage(usage: dict[str, Any] | None) -> Usage | None:
     if not usage:
         return None
-    prompt = usage.get("prompt_tokens_details") or {}
-    completion = usage.get("completion_tokens_details") or {}
+    prompt = usage.get("prompt_tokens_details")
+    completion = usage.get("completion_tokens_details")
     return Usage(
-        input_tokens=usage.get("prompt_tokens") or 0,
-        output_tokens=usage.get("completion_tokens") or 0,
-        cached_tokens=prompt.get("cached_tokens") or 0,
-        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
-        input_audio_tokens=prompt.get("audio_tokens") or 0,
-        reasoning_tokens=completion.get("reasoning_tokens") or 0,
-        output_audio_tokens=completion.get("audio_tokens") or 0,
-        accepted_prediction_tokens=completion.get("accepted_prediction_tokens") or 0,
-        rejected_prediction_tokens=completion.get("rejected_prediction_tokens") or 0,
+        input_tokens=_count(usage, "prompt_tokens"),
+        output_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=_count(prompt, "cached_tokens"),
+        cache_write_tokens=_count(prompt, "cache_write_tokens"),
+        input_audio_tokens=_count(prompt, "audio_tokens"),
+        reasoning_tokens=_count(completion, "reasoning_tokens"),
+        output_audio_tokens=_count(completion, "audio_tokens"),
+        accepted_prediction_tokens=_count(completion, "accepted_prediction_tokens"),
+        rejected_prediction_tokens=_count(completion, "rejected_prediction_tokens"),
     )
+
+
+def _count(counts: dict[str, Any] | None, key: str) -> int:
+    return (counts.get(key) if counts else None) or 0
 
 
 def _parse_logprobs(logprobs: dict[str, Any]) -> Logprobs:
