@@ -110,7 +110,8 @@ class Runner:
             if key in settings.fixed or key in preset:
                 raise _bad_option(key, "is fixed by the configuration of this model")
         schema = self._schemas[name]
-        raw = {**settings.defaults, **preset, **given, **settings.fixed}
+        # A preset is configuration as well: it may set what a URN may not.
+        raw = {**settings.defaults, **given, **settings.fixed, **preset}
         try:
             options: dict[str, Any] = schema.load(raw)
         except ValidationError as error:

@@ -91,7 +91,9 @@ class _Reader:
             return None
         for number, line in enumerate(text.splitlines(), 1):
             if reveals_key(line):
-                self._complain(number, "holds what looks like a key; write it to a file and refer to it as !secret name")
+                self._complain(
+                    number, "holds what looks like a key; write it to a file and refer to it as !secret name"
+                )
         return text
 
     def _compose(self, text: str) -> MappingNode | None:

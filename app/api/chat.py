@@ -1,19 +1,21 @@
 """POST /v1/chat/completions: the request becomes a prompt, the reply becomes a completion or its chunks."""
 
-import secrets
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from flask import Blueprint, Response, request
 
 from app.api import edge
 from app.api.exchange import Exchange, current
+from app.api.fault import Fault
 from app.api.stream import StreamResponse
 from app.errors import BadRequest
-from app.messages import ALPHABET, Delta, Prompt, Reply, ToolCall, Usage, new_id
+from app.messages import Delta, Prompt, Reply, ToolCall, Usage, new_id
 from app.runner import interleave
 from app.scope import Scope
 from app.sse import Frame, render_event
@@ -21,6 +23,9 @@ from app.sse import Frame, render_event
 blueprint = Blueprint("chat", __name__)
 
 DONE = b"data: [DONE]\n\n"
+
+OPENING = {"role": "assistant", "content": "", "refusal": None}
+"""The first delta of a reply that does not begin with a tool call."""
 
 EDGE_FIELDS = {
     "model",
@@ -39,7 +44,11 @@ EDGE_FIELDS = {
 
 SERVICE_TIERS = {"fast": "priority", "priority": "priority", "flex": "flex", "scale": "scale"}
 
-PADDING = "".join(secrets.choice(ALPHABET) for _ in range(64))
+BLOCK = 16
+"""Bytes to whose next multiple a chunk is filled up, so that its size does not give its text away."""
+
+PADDING = new_id("", 1024 + BLOCK)
+"""Random letters that chunks are filled up with, from anywhere in it."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +109,7 @@ def parse_model(body: Mapping[str, Any]) -> str:
     if model is None or model == "":
         raise BadRequest("you must provide a model parameter")
     if not isinstance(model, str):
-        kind = "a string"
-        raise BadRequest(f"Invalid type for 'model': expected {kind}.", param="model", code="invalid_type")
+        raise Fault.mismatch("a string", model).within("model").refusal()
     return model
 
 
@@ -145,11 +153,10 @@ def render_chunks(head: Head, replies: Sequence[Reply], scope: Scope, options: M
         chunk["usage"] = None
     obfuscate = options.get("include_obfuscation", True)
 
-    def render(index: int, delta: dict[str, Any], more: bool, **rest: Any) -> Frame:
-        choice = {"index": index, "delta": delta, "finish_reason": None, **rest}
-        event = {**chunk, "choices": [choice]}
+    def render(choices: list[dict[str, Any]], more: bool = True, **rest: Any) -> Frame:
+        event = {**chunk, "choices": choices, **rest}
         if obfuscate:
-            event["obfuscation"] = _padding(delta)
+            event["obfuscation"] = _render_padding(choices)
         return Frame(render_event(event), more)
 
     opened = set[int]()
@@ -158,15 +165,17 @@ def render_chunks(head: Head, replies: Sequence[Reply], scope: Scope, options: M
             pieces = _render_delta(delta, index in opened)
             opened.add(index)
             for piece in pieces:
-                rest = {"logprobs": delta.logprobs} if delta.logprobs and piece is pieces[-1] else {}
-                yield render(index, piece, delta.more or piece is not pieces[-1], **rest)
+                choice = {"index": index, "delta": piece, "finish_reason": None}
+                last = piece is pieces[-1]
+                if last and delta.logprobs:
+                    choice["logprobs"] = delta.logprobs
+                yield render([choice], delta.more or not last)
     for index, reply in enumerate(replies):
         if index not in opened:
-            yield render(index, {"role": "assistant", "content": "", "refusal": None}, True)
-        yield render(index, {}, True, finish_reason=render_finish(reply))
+            yield render([{"index": index, "delta": OPENING, "finish_reason": None}])
+        yield render([{"index": index, "delta": {}, "finish_reason": render_finish(reply)}])
     if options.get("include_usage"):
-        usage = render_usage(scope.usage) if scope.usage else None
-        yield Frame(render_event({**chunk, "choices": [], "usage": usage}), True)
+        yield render([], usage=render_usage(scope.usage) if scope.usage else None)
     yield Frame(DONE)
 
 
@@ -197,18 +206,20 @@ def render_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _render_delta(delta: Delta, opened: bool) -> list[dict[str, Any]]:
+    """The `delta` objects of a delta: one for its text, one for each tool call, as OpenAI sends them."""
     pieces: list[dict[str, Any]] = []
     if delta.refusal:
         pieces.append({"refusal": delta.refusal})
-    if delta.text:
+    # Log probabilities may come without text, where a character takes several tokens.
+    if delta.text or (delta.logprobs and not (delta.refusal or delta.tool_calls)):
         pieces.append({"content": delta.text})
-    if delta.tool_calls:
-        pieces.append({"tool_calls": [_render_call(call) for call in delta.tool_calls]})
+    for call in delta.tool_calls:
+        pieces.append({"tool_calls": [_render_call(call)]})
     if opened:
         return pieces
     if pieces and "tool_calls" in pieces[0]:
-        return [{"role": "assistant", "content": None, **pieces[0], "refusal": None}]
-    return [{"role": "assistant", "content": "", "refusal": None}, *pieces]
+        return [{"role": "assistant", "content": None, **pieces[0], "refusal": None}, *pieces[1:]]
+    return [OPENING, *pieces]
 
 
 def _render_call(call: ToolCall) -> dict[str, Any]:
@@ -219,8 +230,9 @@ def _render_call(call: ToolCall) -> dict[str, Any]:
     return {"index": call.index, "function": {"arguments": call.arguments}}
 
 
-def _padding(delta: dict[str, Any]) -> str:
-    return PADDING[: 16 - len(delta.get("content") or "") % 16]
+def _render_padding(choices: list[dict[str, Any]]) -> str:
+    start = random.getrandbits(10)
+    return PADDING[start : start + BLOCK - len(orjson.dumps(choices)) % BLOCK]
 
 
 def _now() -> int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 from flask import Flask, Response, current_app, g, request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from app import errors
@@ -26,6 +27,8 @@ NO_KEY = (
 NO_KEY_SHORT = "Missing bearer authentication in header"
 DEEP = 250
 """Opening brackets from which a body may be nested deeper than the JSON writer can follow."""
+KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+"""What the log names; a method is the client's text otherwise."""
 
 
 def authenticate() -> Caller:
@@ -117,9 +120,12 @@ def _close(response: Response) -> Response:
 
 def _answer_preflight() -> Response:
     response = Response(status=204)
-    response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
-    response.headers["Access-Control-Allow-Headers"] = request.headers.get("Access-Control-Request-Headers", "")
-    response.headers["Access-Control-Max-Age"] = "600"
+    del response.headers["Content-Type"]
+    if current().shares():
+        asked = request.headers.get("Access-Control-Request-Headers", "authorization, content-type")
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
+        response.headers["Access-Control-Allow-Headers"] = asked
+        response.headers["Access-Control-Max-Age"] = "600"
     return response
 
 
@@ -144,7 +150,7 @@ def _answer_http_error(error: HTTPException) -> Response:
         return response
     if error.code == 404:
         return _answer_error(errors.NotFound(f"Invalid URL ({request.method} {request.path})"))
-    return _answer_error(BadRequest(f"Bad request: {error.name}."))
+    return _answer_error(BadRequest("The server could not understand the request."))
 
 
 def _answer_bug(error: Exception) -> Response:
@@ -152,13 +158,10 @@ def _answer_bug(error: Exception) -> Response:
     return _answer_error(ServiceError())
 
 
-KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-
-
 def _read_body() -> bytes:
     try:
         body = request.get_data(cache=False)
-    except (ClientDisconnected, OSError):
+    except (ClientDisconnected, OSError, ParseException):
         raise BadRequest(BAD_JSON) from None
     if request.content_length is not None and len(body) < request.content_length:
         raise BadRequest(BAD_JSON)

@@ -20,6 +20,9 @@ from app.scope import Scope
 from app.secret import Secret
 from app.watcher import Watcher
 
+EXPOSED = "x-request-id, openai-processing-ms, openai-version, retry-after, retry-after-ms, x-should-retry"
+"""What a page may read besides the body: what the SDKs look at."""
+
 
 @dataclass(frozen=True)
 class Service:
@@ -56,13 +59,16 @@ class Exchange:
         if self.caller is not None or status != 401:
             elapsed = milliseconds(time.monotonic() - self.started)
             headers += [("openai-version", "2020-10-01"), ("openai-processing-ms", str(elapsed))]
-        allowed = self.service.settings.service.cors
-        if allowed:
+        if self.service.settings.service.cors:
             headers.append(("Vary", "Origin"))
-        if self.origin and (self.origin in allowed or "*" in allowed):
-            headers.append(("Access-Control-Allow-Origin", self.origin))
-            headers.append(("Access-Control-Expose-Headers", "x-request-id, retry-after, openai-processing-ms"))
+            if self.shares():
+                headers += [("Access-Control-Allow-Origin", self.origin), ("Access-Control-Expose-Headers", EXPOSED)]
         return headers
+
+    def shares(self) -> bool:
+        """Whether the page that asks, if it is one, may read the answer."""
+        allowed = self.service.settings.service.cors
+        return bool(self.origin) and (self.origin in allowed or "*" in allowed)
 
     def log(self, status: int, size: int | None = None, error: ServiceError | None = None) -> None:
         """Writes the one line of this request."""

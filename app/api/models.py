@@ -1,12 +1,13 @@
 """GET /v1/models and GET /v1/models/{urn}: the flows and presets that a caller may use."""
 
+from contextlib import suppress
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from app.api import edge
 from app.api.exchange import current
-from app.errors import BadRequest, ModelNotFound
+from app.errors import ModelNotFound
 
 blueprint = Blueprint("models", __name__)
 
@@ -24,11 +25,13 @@ def retrieve(model: str) -> Response:
     """Describes one model; the keys of its URN may stand in any order."""
     caller = edge.authenticate()
     runner = current().service.runner
-    try:
-        task = runner.resolve(model, caller)
-    except (ModelNotFound, BadRequest):
-        raise ModelNotFound(f"The model '{model}' does not exist", param="model") from None
-    return edge.render(render_model(str(task.urn), runner.created(task.name)))
+    # Clients of old put the name into the URL as it is: its own percent-encoding is then the URL's, and decoded.
+    raw = request.environ.get("RAW_URI", "").partition("?")[0].partition("/v1/models/")[2]
+    for name in (model, raw):
+        with suppress(ModelNotFound):
+            task = runner.resolve(name, caller)
+            return edge.render(render_model(str(task.urn), runner.created(task.name)))
+    raise ModelNotFound(f"The model '{model}' does not exist", param="model")
 
 
 def render_model(name: str, created: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = {CORES[0]}, {CORES[-1]}
 
 VARIABLES = 36
-"""Size of the environment: requests walks through all of it, twice a call, so that it must not differ from run to run."""
+"""Size of the environment: requests walks through it twice a call, so it must not differ between runs."""
 
 _CONNECTORS = """main: {{type: openai, url: "{url}", model: fake, key: !secret fake}}\n"""
 

@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-
 Rounds = Mapping[str, Sequence[float]]
 """The values of one system by name, one a round."""
 

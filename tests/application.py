@@ -1,0 +1,98 @@
+"""The service without a server: its WSGI application with folders of its own, asked in this process."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from upstream import Script, Upstream, reply, serving
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.folder import Folders
+from app.key import KeyRing
+
+CHAT = "urn:cadenza:flow=chat"
+HI = [{"role": "user", "content": "Hi"}]
+
+
+class Application:
+    """An application that asks `upstream`, and a caller with a key of hers.
+
+    Args:
+        folder: where it keeps everything.
+        files: further configuration: the name of a file without `.yaml`, and what is in it.
+    """
+
+    def __init__(self, folder: Path, upstream: Upstream, **files: str) -> None:
+        self.upstream = upstream
+        self.folders = make_folders(folder)
+        connector = {"type": "openai", "url": upstream.url, "model": "up", "retries": 0}
+        for name, text in {"connectors": json.dumps({"main": connector}), **files}.items():
+            (self.folders.config / f"{name}.yaml").write_text(text)
+        self.wsgi = create_app(self.folders)
+        self.client = self.wsgi.test_client()
+        self.key = KeyRing(self.folders.secrets / "keys").add("alice")
+
+    def fetch(self, path: str, method: str = "GET", **options: Any) -> TestResponse:
+        """A request with the key."""
+        headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
+        return self.client.open(path, method=method, headers=headers, **options)
+
+    def post(self, data: bytes, **options: Any) -> TestResponse:
+        """A chat completion request with this body, as it is."""
+        options.setdefault("content_type", "application/json")
+        return self.fetch("/v1/chat/completions", "POST", data=data, **options)
+
+    def ask(self, script: Script | None = None, **body: Any) -> TestResponse:
+        """A chat completion request; the provider does what `script` says, or says hello."""
+        self.upstream.script = script or reply()
+        self.upstream.exchanges.clear()
+        return self.post(json.dumps({"model": CHAT, "messages": HI, **body}).encode())
+
+    def sent(self, **body: Any) -> dict[str, Any]:
+        """What the provider is sent for a request."""
+        answer = self.ask(**body)
+        assert answer.status_code == 200, answer.text
+        (exchange,) = self.upstream.exchanges
+        return dict(exchange.body)
+
+
+def make_folders(folder: Path) -> Folders:
+    """The folders of a service, empty."""
+    folders = Folders(*(folder / name for name in ("config", "templates", "secrets", "state")))
+    for path in (folders.config, folders.templates, folders.secrets, folders.state):
+        path.mkdir(mode=0o700)
+    return folders
+
+
+@contextmanager
+def running(folder: Path, **files: str) -> Iterator[Application]:
+    """An application and its provider, while the block runs; the process's logging is put back afterwards."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        with serving(reply()) as upstream:
+            yield Application(folder, upstream, **files)
+    finally:
+        logging.captureWarnings(False)
+        root.handlers, root.level = before
+
+
+def error_of(answer: TestResponse) -> tuple[int, str | None, str | None, str]:
+    """Status, code, param and message of an error, whose object has all four keys and the usual type."""
+    (error,) = answer.get_json().values()
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error"
+    return answer.status_code, error["code"], error["param"], error["message"]
+
+
+def chunks_of(answer: TestResponse) -> list[dict[str, Any]]:
+    """The chunks of a stream, which must be framed as OpenAI frames them."""
+    assert answer.status_code == 200, answer.text
+    *events, done, rest = answer.text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    assert all(event.startswith("data: {") for event in events)
+    return [json.loads(event.removeprefix("data: ")) for event in events]
