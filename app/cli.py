@@ -4,16 +4,12 @@ import argparse
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 
 from app import Loaded, load_service
-from app.config import ConfigError
-from app.connector import EMBEDDED, EMBEDDED_VARIABLE
-from app.embedded import EmbeddedError, start
 from app.folder import ROOT, Folders
 from app.key import KeyRing
-from app.registry import RegistryError
-from app.secret import SecretError
+from app.server import PROBLEMS, start_model
 from app.urn import Urn
 
 EXAMPLE = """
@@ -34,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace, Folders], int] = options.command
     try:
         return command(options, Folders.of())
-    except (ConfigError, RegistryError, SecretError, EmbeddedError, CommandError) as error:
+    except (*PROBLEMS, CommandError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -43,8 +39,8 @@ def check(_: argparse.Namespace, folders: Folders) -> int:
     """Checks configuration, plugins and templates, and tells every problem."""
     settings = load_service(folders).settings
     print(
-        f"{folders.config}: in order: {_count(settings.connectors, 'connector')}, "
-        f"{_count(settings.flows, 'flow')}, {_count(settings.presets, 'preset')}"
+        f"{folders.config}: in order: {_plural(settings.connectors, 'connector')}, "
+        f"{_plural(settings.flows, 'flow')}, {_plural(settings.presets, 'preset')}"
     )
     return 0
 
@@ -53,12 +49,14 @@ def run(options: argparse.Namespace, folders: Folders) -> int:
     """Starts the service: the embedded model if a connector asks for it, then gunicorn in this process's place."""
     loaded = load_service(folders)
     listener = _listen(options.host, options.port)
-    if any(each.options.get("url") == EMBEDDED for each in loaded.settings.connectors.values()):
-        os.environ[EMBEDDED_VARIABLE] = start(lambda text: print(text, flush=True))
+    start_model(loaded.settings, lambda text: print(text, flush=True))
     if options.welcome:
         print(_welcome(listener, loaded, KeyRing(folders.secrets / "keys")), flush=True)
-    sys.stdout.flush()
-    os.execv(sys.executable, _server_command(options, folders, listener))
+    for name, path in vars(folders).items():
+        os.environ[f"CADENZA_{name.upper()}"] = str(path.absolute())
+    command = _server_command(options, folders, listener)
+    os.chdir(ROOT)
+    os.execv(sys.executable, command)
 
 
 def add_key(options: argparse.Namespace, folders: Folders) -> int:
@@ -89,9 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="check the configuration and the templates").set_defaults(command=check)
     server = commands.add_parser("run", help="serve, with gunicorn")
     server.add_argument("--host", default="127.0.0.1")
-    server.add_argument("--port", type=int, default=8000)
-    server.add_argument("--workers", type=int, help="processes (default: one for each core)")
-    server.add_argument("--threads", type=int, help="requests and streams that a process serves at once")
+    server.add_argument("--port", type=_port, default=8000)
+    server.add_argument("--workers", type=_count, help="processes (default: one for each core)")
+    server.add_argument("--threads", type=_count, help="requests and streams that a process serves at once")
     server.add_argument("--welcome", action="store_true", help="make the first key if there is none; print a curl line")
     server.set_defaults(command=run)
     _add_keys(commands.add_parser("keys", help="the API keys that clients use"))
@@ -125,7 +123,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _server_command(options: argparse.Namespace, folders: Folders, listener: socket.socket) -> list[str]:
     own = folders.config / "gunicorn.conf.py"
     settings = own if own.exists() else ROOT / "config" / "gunicorn.conf.py"
-    command = [sys.executable, "-m", "gunicorn", "--config", str(settings), "--chdir", str(ROOT)]
+    command = [sys.executable, "-m", "gunicorn", "--config", str(settings.absolute())]
     command += ["--bind", f"fd://{listener.fileno()}"]
     for name in ("workers", "threads"):
         value = getattr(options, name)
@@ -144,10 +142,22 @@ def _welcome(listener: socket.socket, loaded: Loaded, keys: KeyRing) -> str:
     return EXAMPLE.format(url=url, note=note, key=key, body=EXAMPLE_BODY % model)
 
 
-def _count(things: object, noun: str) -> str:
-    assert hasattr(things, "__len__")
-    count = len(things)
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def _plural(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def _port(text: str) -> int:
+    return _number(text, 0, 65535)
+
+
+def _count(text: str) -> int:
+    return _number(text, 1, 65535)
+
+
+def _number(text: str, low: int, high: int) -> int:
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"must be a number from {low} to {high}, not '{text}'")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -230,7 +230,8 @@ class Connector:
         if not finished:
             # A stream that just ends was cut somewhere; it must never look like a finished answer.
             raise UpstreamFailed()
-        answer.drain()
+        if stream:
+            answer.drain()
 
     def _deltas(self, answer: Answer, stream: bool) -> Iterator[Delta]:
         kind = answer.headers.get("content-type", "")

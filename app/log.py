@@ -7,6 +7,7 @@ libraries' records are cut down to their fixed text, because what they put into 
 import logging
 import sys
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,10 @@ class LineFormatter(OrjsonFormatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        if not record.name.startswith(LOGGER.name):
-            record = _fixed_text(record)
-        line = super().format(record)
+        if isinstance(record.args, dict):
+            line = _format_fields(record, record.args)
+        else:
+            line = super().format(record if record.name.startswith(LOGGER.name) else _fixed_text(record))
         return line if len(line.encode()) <= MAX_LINE else self._shorten(line)
 
     def formatException(self, ei: Any) -> str:
@@ -67,6 +69,9 @@ def configure(level: str) -> None:
     handler.setFormatter(LineFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(True)
+    # What no line tells needs not be found out for each.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def own_frames(trace: Any) -> list[str]:
@@ -100,6 +105,13 @@ def describe_call(call: Call) -> dict[str, Any]:
 def milliseconds(seconds: float | None) -> int | None:
     """Whole milliseconds."""
     return None if seconds is None else round(seconds * 1000)
+
+
+def _format_fields(record: logging.LogRecord, fields: dict[str, Any]) -> str:
+    """The line of a record whose argument is a dict of fields: the one that every request writes."""
+    time = datetime.fromtimestamp(record.created, UTC).isoformat()
+    head = {"level": record.levelname, "logger": record.name, "message": record.msg}
+    return orjson.dumps({**head, **fields, "timestamp": time}).decode()
 
 
 def _fixed_text(record: logging.LogRecord) -> logging.LogRecord:

@@ -18,10 +18,12 @@ Logprobs = dict[str, Any]
 
 ALPHABET = string.ascii_letters + string.digits
 
+_LETTERS = bytes(ord(ALPHABET[byte % 62]) for byte in range(256))
+
 
 def new_id(prefix: str, length: int) -> str:
     """An unguessable id in OpenAI's shape: `prefix` and `length` letters and digits."""
-    return prefix + "".join(ALPHABET[byte % 62] for byte in secrets.token_bytes(length))
+    return prefix + secrets.token_bytes(length).translate(_LETTERS).decode()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -33,7 +33,10 @@ _TEMPORARY = {
 _QUOTA = {"insufficient_quota", "enforced_spend_limit_reached", "credits_exhausted"}
 _TOO_LONG = (
     "maximum context length",
+    "max context length",
     "prompt is too long",
+    "prompt too long",
+    "input tokens exceeded",
     "exceeds the available context size",
     "exceeds the maximum number of tokens",
     "too many tokens",
@@ -67,7 +70,7 @@ def parse_detail(body: Any) -> Detail:
     if isinstance(error, str):
         return Detail(error, code=_text(body.get("code")))
     source = error if isinstance(error, dict) else body
-    message = source.get("message") or source.get("detail")
+    message = source.get("message") or source.get("Message") or source.get("detail")
     return Detail(
         message if isinstance(message, str) else "",
         _text(source.get("type") or source.get("error_type")) or "",
@@ -122,9 +125,16 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        date = email.utils.parsedate_tz(value)
-        seconds = email.utils.mktime_tz(date) - time.time() if date else 0.0
+        seconds = _seconds_until(value)
     return seconds if 0 < seconds < float("inf") else None
+
+
+def _seconds_until(value: str) -> float:
+    date = email.utils.parsedate_tz(value)
+    # A year that no calendar has is as good as none.
+    with suppress(OverflowError, ValueError):
+        return email.utils.mktime_tz(date) - time.time() if date else 0.0
+    return 0.0
 
 
 def _bad_request(detail: Detail) -> ServiceError:

@@ -30,8 +30,10 @@ def find(package: str, base: type[Plugin]) -> dict[str, type[Plugin]]:
             continue
         try:
             found[info.name] = _only(importlib.import_module(f"{package}.{info.name}"), base)
-        except (ImportError, SyntaxError, RegistryError) as error:
+        except RegistryError as error:
             problems.append(f"{package}/{info.name}.py: {error}")
+        except Exception as error:  # A plugin is somebody's code: anything may come out of importing it.
+            problems.append(f"{package}/{info.name}.py: {type(error).__name__}: {error}")
     if problems:
         raise RegistryError("\n".join(problems))
     return found

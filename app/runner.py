@@ -1,5 +1,6 @@
 """The one way from a request to a reply: the URN picks a flow and its options, the flow answers."""
 
+import functools
 import inspect
 import queue
 import threading
@@ -65,6 +66,8 @@ class Runner:
         self._schemas = {name: flow.Options(unknown=RAISE) for name, flow in flows.items()}
         self._services = Services(connectors, templates)
         self._templates = templates
+        # The same few models are asked for again and again; what does not resolve is not kept.
+        self.resolve = functools.lru_cache(1024)(self._resolve)
 
     def models(self, caller: Caller) -> list[tuple[Urn, int]]:
         """Every flow and preset that `caller` may use, with the time (Unix seconds) it was written."""
@@ -77,7 +80,7 @@ class Runner:
         """When the flow was written, in Unix seconds."""
         return int(Path(inspect.getfile(type(self._flows[flow]))).stat().st_mtime)
 
-    def resolve(self, model: str, caller: Caller) -> Task:
+    def _resolve(self, model: str, caller: Caller) -> Task:
         """What `model` stands for.
 
         Raises:

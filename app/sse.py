@@ -19,11 +19,11 @@ from werkzeug.http import HTTP_STATUS_CODES
 from app.errors import ServiceError
 
 KEEP_ALIVE = b": keep-alive\n\n"
-SILENCE = 15.0
-"""Seconds of silence after which a comment goes out."""
+SILENCE = 14.5
+"""Seconds of silence after which a comment goes out: with the tick of the watcher, before 15."""
 
-PATIENCE = 10.0
-"""Seconds that the first event is waited for before the status line goes out without it."""
+PATIENCE = 9.5
+"""Seconds that the first event is waited for before the status line goes out without it: at the latest after 10."""
 
 MAX_WRITE = 65_536
 

@@ -1,24 +1,23 @@
-"""HTTP to a provider on `requests`: one prepared request, limits of time and size, connections that can be cut.
+"""HTTP to a provider on `requests`: one prepared request, limits of time and size.
 
 `Session.post` is not used: on a warm connection it costs more than everything else together. The request is
-prepared once and sent by an adapter whose connections carry the mark of the call that uses them, so that
-the watcher can shut the right one down, and never one that has gone back to the pool.
+prepared once, and sent by the adapter.
 """
 
-import socket
-import threading
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from app.errors import UpstreamFailed, UpstreamOverloaded, UpstreamTimeout
+from app.chunked import ChunkedBody
+from app.connection import ConnectFailed, ConnectTimeout, MarkingAdapter
+from app.errors import UpstreamFailed, UpstreamTimeout
 from app.scope import Call
+
+__all__ = ["Answer", "ConnectFailed", "ConnectTimeout", "Timeout", "Upstream"]
 
 READ_SIZE = 65_536
 MAX_BYTES = 64 * 1024 * 1024
@@ -26,8 +25,6 @@ MAX_BYTES = 64 * 1024 * 1024
 
 DRAIN_SECONDS = 0.02
 DRAIN_READS = 4
-
-_current = threading.local()
 
 
 class Timeout(NamedTuple):
@@ -37,78 +34,6 @@ class Timeout(NamedTuple):
     first_byte: float = 120.0
     idle: float = 60.0
     total: float = 600.0
-
-
-class ConnectFailed(UpstreamOverloaded):
-    """The provider could not be reached: nothing was sent, so trying again is safe."""
-
-
-class ConnectTimeout(UpstreamTimeout):
-    """The provider could not be reached in time: nothing was sent, so trying again is safe."""
-
-
-class _Marked:
-    """An urllib3 connection that belongs to the call of the thread that uses it."""
-
-    sock: socket.socket | None
-    call: Call | None = None
-
-    def _new_conn(self) -> socket.socket:
-        connection: socket.socket = super()._new_conn()  # type: ignore[misc]
-        self._mark(connection)
-        return connection
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:
-            self._mark(self.sock)
-        super().request(*args, **kwargs)  # type: ignore[misc]
-        self._mark(self.sock)
-
-    def _mark(self, connection: socket.socket | None) -> None:
-        self.call = getattr(_current, "call", None)
-        if self.call is not None and connection is not None:
-            self.call.own(connection)
-
-
-class _MarkedHTTPConnection(_Marked, HTTPConnection):
-    pass
-
-
-class _MarkedHTTPSConnection(_Marked, HTTPSConnection):
-    pass
-
-
-class _Pool:
-    """A connection pool that takes the mark off before a connection comes back, and closes what was cut."""
-
-    def _put_conn(self, conn: Any) -> None:
-        if conn is not None and conn.call is not None:
-            call, conn.call = conn.call, None
-            if not call.disown():
-                conn.close()
-        super()._put_conn(conn)  # type: ignore[misc]
-
-
-class _HTTPPool(_Pool, HTTPConnectionPool):
-    ConnectionCls = _MarkedHTTPConnection
-
-
-class _HTTPSPool(_Pool, HTTPSConnectionPool):
-    ConnectionCls = _MarkedHTTPSConnection
-
-
-_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
-        return manager
 
 
 class Upstream:
@@ -127,10 +52,11 @@ class Upstream:
         self, url: str, headers: Mapping[str, str], timeout: Timeout, proxy: str | None = None, ca: str | None = None
     ) -> None:
         self._timeout = timeout
-        self._adapter = _Adapter(pool_connections=1, pool_maxsize=1024)
+        self._adapter = MarkingAdapter(pool_connections=1, pool_maxsize=1024)
         self._proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._verify: bool | str = ca or True
         self._request = requests.Request("POST", url, headers={"Accept-Encoding": "identity", **headers}).prepare()
+        self._headers = dict(self._request.headers)
 
     def post(self, body: bytes, call: Call) -> "Answer":
         """Sends `body` once; redirects are not followed.
@@ -140,26 +66,21 @@ class Upstream:
             UpstreamTimeout, UpstreamFailed: what went wrong before the answer's first byte.
             ServiceError: the reason why the call was cut.
         """
-        request = self._request.copy()
+        request = copy.copy(self._request)
         request.body = body
-        request.headers["Content-Length"] = str(len(body))
+        request.headers = {**self._headers, "Content-Length": str(len(body))}  # type: ignore[assignment]
         limits = (self._timeout.connect, self._timeout.first_byte)
-        _current.call = call
         try:
-            response = self._adapter.send(
-                request, stream=True, timeout=limits, verify=self._verify, proxies=self._proxies
-            )
-        except requests.ConnectTimeout as error:
+            response = self._adapter.send_marked(call, request, limits, verify=self._verify, proxies=self._proxies)
+        except (ConnectFailed, ConnectTimeout):
             call.check()
-            raise ConnectTimeout() from error
+            raise
         except requests.ReadTimeout as error:
             call.check()
             raise UpstreamTimeout() from error
         except (requests.RequestException, HTTPError, OSError) as error:
             call.check()
-            raise _failure(error) from error
-        finally:
-            _current.call = None
+            raise UpstreamFailed() from error
         return Answer(response, call, self._timeout.idle)
 
 
@@ -171,6 +92,7 @@ class Answer:
         self.headers = response.headers
         self._response = response
         self._call = call
+        self._chunked = _find_chunked(response)
         call.allow_silence(idle)
 
     def __enter__(self) -> "Answer":
@@ -217,26 +139,44 @@ class Answer:
 
         Only what comes at once: who keeps a finished stream open loses the connection.
         """
+        if self._response.raw.closed:
+            return
         self._call.allow_silence(DRAIN_SECONDS)
-        with suppress(HTTPError, OSError, ValueError):
+        with suppress(HTTPError, OSError, ValueError, UpstreamFailed):
             for _ in range(DRAIN_READS):
-                if not self._response.raw.read1(READ_SIZE):
+                if not self._receive():
                     return
 
     def _read(self) -> bytes:
         try:
-            data: bytes = self._response.raw.read1(READ_SIZE, decode_content=True)
-        except ReadTimeoutError as error:
+            return self._receive()
+        except (TimeoutError, ReadTimeoutError) as error:
             self._call.check()
             raise UpstreamTimeout() from error
         except (HTTPError, OSError, ValueError) as error:
             self._call.check()
             raise UpstreamFailed() from error
-        return data
+
+    def _receive(self) -> bytes:
+        """What has arrived; nothing at the end."""
+        if self._chunked is None:
+            data: bytes = self._response.raw.read1(READ_SIZE, decode_content=True)
+            return data
+        content = b""
+        source: Any = self._response.raw._fp
+        while not content and not self._chunked.ended:
+            received = source.fp.read1(READ_SIZE)
+            if not received:
+                raise UpstreamFailed()
+            content = self._chunked.feed(received)
+        if self._chunked.ended and not source.closed:
+            source.close()
+            self._response.raw.release_conn()
+        return content
 
 
-def _failure(error: Exception) -> UpstreamFailed | ConnectFailed:
-    """Connections that were never made may be tried again; what broke later may have been answered and billed."""
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    never_made = isinstance(reason, NewConnectionError) or isinstance(error, requests.exceptions.SSLError)
-    return ConnectFailed() if never_made else UpstreamFailed()
+def _find_chunked(response: requests.Response) -> ChunkedBody | None:
+    """The coding that is undone here: chunked and nothing else."""
+    source = getattr(response.raw, "_fp", None)
+    plain = getattr(source, "chunked", False) and "content-encoding" not in response.headers
+    return ChunkedBody() if plain else None

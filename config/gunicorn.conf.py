@@ -18,7 +18,8 @@ graceful_timeout = 630
 timeout = 60
 # Above nginx's keep-alive to its upstreams, so that nginx never writes to a connection that is being closed.
 keepalive = 75
-limit_request_line = 4094
+# As much as nginx lets through, so that too long is told by nginx, in OpenAI's words.
+limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 8190
 
@@ -31,4 +32,4 @@ proc_name = "cadenza"
 on_starting = server.on_starting
 when_ready = server.when_ready
 post_worker_init = server.post_worker_init
-on_exit = server.on_exit
+worker_int = server.worker_int

@@ -2,12 +2,13 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from upstream import Script, Upstream, reply, serving
+from upstream import Script, Upstream, completion, reply, serving
 from werkzeug.test import TestResponse
 
 from app import create_app
@@ -15,11 +16,14 @@ from app.folder import Folders
 from app.key import KeyRing
 
 CHAT = "urn:cadenza:flow=chat"
+WHOLE = "urn:cadenza:flow=chat:connector=whole"
+"""The model whose provider is never asked for a stream."""
+
 HI = [{"role": "user", "content": "Hi"}]
 
 
 class Application:
-    """An application that asks `upstream`, and a caller with a key of hers.
+    """An application that asks `upstream`, and `alice`, who has a key.
 
     Args:
         folder: where it keeps everything.
@@ -29,28 +33,32 @@ class Application:
     def __init__(self, folder: Path, upstream: Upstream, **files: str) -> None:
         self.upstream = upstream
         self.folders = make_folders(folder)
-        connector = {"type": "openai", "url": upstream.url, "model": "up", "retries": 0}
-        for name, text in {"connectors": json.dumps({"main": connector}), **files}.items():
+        main = {"type": "openai", "url": upstream.url, "model": "up"}
+        connectors = json.dumps({"main": main, "whole": {**main, "stream": "never"}})
+        for name, text in {"connectors": connectors, "service": "retries: 0", **files}.items():
             (self.folders.config / f"{name}.yaml").write_text(text)
         self.wsgi = create_app(self.folders)
         self.client = self.wsgi.test_client()
         self.key = KeyRing(self.folders.secrets / "keys").add("alice")
 
     def fetch(self, path: str, method: str = "GET", **options: Any) -> TestResponse:
-        """A request with the key."""
+        """A request with the key; what `options` there are is werkzeug's `EnvironBuilder`'s to say."""
         headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
-        return self.client.open(path, method=method, headers=headers, **options)
+        # Buffered: read to its end and closed, as a server does it.
+        return self.client.open(path, method=method, headers=headers, **{"buffered": True, **options})
 
     def post(self, data: bytes, **options: Any) -> TestResponse:
         """A chat completion request with this body, as it is."""
         options.setdefault("content_type", "application/json")
         return self.fetch("/v1/chat/completions", "POST", data=data, **options)
 
-    def ask(self, script: Script | None = None, **body: Any) -> TestResponse:
+    def ask(
+        self, script: Script | None = None, options: Mapping[str, Any] = MappingProxyType({}), **body: Any
+    ) -> TestResponse:
         """A chat completion request; the provider does what `script` says, or says hello."""
         self.upstream.script = script or reply()
         self.upstream.exchanges.clear()
-        return self.post(json.dumps({"model": CHAT, "messages": HI, **body}).encode())
+        return self.post(json.dumps({"model": CHAT, "messages": HI, **body}).encode(), **options)
 
     def sent(self, **body: Any) -> dict[str, Any]:
         """What the provider is sent for a request."""
@@ -81,11 +89,22 @@ def running(folder: Path, **files: str) -> Iterator[Application]:
         root.handlers, root.level = before
 
 
-def error_of(answer: TestResponse) -> tuple[int, str | None, str | None, str]:
-    """Status, code, param and message of an error, whose object has all four keys and the usual type."""
+def answering(**body: Any) -> Script:
+    """A provider that gives this answer, which is not a stream; see `upstream.completion`."""
+    return lambda exchange: exchange.answer(completion(**body))
+
+
+def streaming(*chunks: Any) -> Script:
+    """A provider that streams these chunks; see `upstream.chunk`."""
+    return lambda exchange: exchange.stream(*chunks)
+
+
+def error_of(answer: TestResponse, kind: str = "invalid_request_error") -> tuple[int, str | None, str | None, str]:
+    """Status, code, param and message of an error, whose object has just the four keys."""
     (error,) = answer.get_json().values()
     assert set(error) == {"message", "type", "param", "code"}
-    assert error["type"] == "invalid_request_error"
+    assert error["type"] == kind
+    assert answer.content_type == "application/json"
     return answer.status_code, error["code"], error["param"], error["message"]
 
 

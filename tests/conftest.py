@@ -27,6 +27,7 @@ class Site:
     key: str = ""
     process: subprocess.Popen[bytes] | None = None
     environ: dict[str, str] = field(default_factory=dict)
+    root: Path = ROOT
 
     def __post_init__(self) -> None:
         for name in ("config", "templates", "secrets", "state"):
@@ -57,7 +58,7 @@ class Site:
         """Runs `cadenza` to its end."""
         command = [sys.executable, "-m", "app.cli", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=self.root, env=self.environ, capture_output=True, text=True, timeout=60, check=False
         )
 
     def start(self, *arguments: str) -> "Site":
@@ -67,7 +68,7 @@ class Site:
         command = [sys.executable, "-m", "app.cli", "run", "--port", str(self.port), *arguments]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environ, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self.root, env=self.environ, stdout=log, stderr=log, start_new_session=True
             )
         self.wait(lambda: self.fetch("/healthz").ok)
         return self

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 from flask import Flask, Response, current_app, g, request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
-from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app import errors
 from app.api.exchange import Exchange, Service, current
@@ -87,7 +87,6 @@ def install(app: Flask, service: Service) -> None:
     """Puts what is said here around every request of `app`."""
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = service.settings.service.max_body
     app.extensions["cadenza"] = service
     app.before_request(_open)
     app.after_request(_close)
@@ -138,9 +137,6 @@ def _answer_error(error: ServiceError) -> Response:
 
 def _answer_http_error(error: HTTPException) -> Response:
     """What the framework finds wrong, in OpenAI's words."""
-    if isinstance(error, RequestEntityTooLarge):
-        limit = current().service.settings.service.max_body
-        return _answer_error(TooLarge(f"Request body is too large: the maximum is {limit} bytes."))
     if isinstance(error, MethodNotAllowed):
         text = f"Not allowed to {request.method} on {request.path}. "
         response = _answer_error(
@@ -159,10 +155,16 @@ def _answer_bug(error: Exception) -> Response:
 
 
 def _read_body() -> bytes:
-    try:
-        body = request.get_data(cache=False)
-    except (ClientDisconnected, OSError, ParseException):
-        raise BadRequest(BAD_JSON) from None
-    if request.content_length is not None and len(body) < request.content_length:
-        raise BadRequest(BAD_JSON)
-    return body
+    limit = current().service.settings.service.max_body
+    # None for a body in chunks, of which only the server knows the end.
+    size = request.content_length
+    if size is None or size <= limit:
+        try:
+            body: bytes = request.environ["wsgi.input"].read(limit + 1 if size is None else size)
+        except (OSError, ParseException):
+            raise BadRequest(BAD_JSON) from None
+        if size is not None and len(body) < size:
+            raise BadRequest(BAD_JSON)
+        if len(body) <= limit:
+            return body
+    raise TooLarge(f"Request body is too large: the maximum is {limit} bytes.")

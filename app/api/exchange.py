@@ -93,7 +93,7 @@ class Exchange:
         if error is not None:
             fields["error.type"] = type(error).__name__
             fields["error.code"] = error.code
-        LOGGER.info("request", extra=fields)
+        LOGGER.info("request", fields)
 
     def _describe(self, scope: Scope, fields: dict[str, Any]) -> None:
         fields["gen_ai.operation.name"] = "chat"

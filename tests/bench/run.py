@@ -5,6 +5,7 @@ Needs Linux: CPU and memory are read from /proc. The systems run on one core, th
 
 import argparse
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,7 +40,7 @@ def main() -> int:
     begun = time.monotonic()
     try:
         results = _measure(options.rounds, options.long)
-    except LoadError as error:
+    except (LoadError, subprocess.CalledProcessError) as error:
         print(error, file=sys.stderr)
         return 1
     print(render_table(results["bare"], results["cadenza"]))

@@ -118,7 +118,7 @@ def _wait_ready(port: int, process: "subprocess.Popen[bytes]") -> None:
             client.request("GET", "/readyz")
             if client.getresponse().status == 200:
                 return
-        except ConnectionRefusedError:
+        except ConnectionError:
             time.sleep(0.002)
         finally:
             client.close()

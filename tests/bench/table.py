@@ -83,7 +83,7 @@ def _render_row(row: Row, bare: Rounds, cadenza: Rounds) -> str:
 def _render(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if value >= 100 or value == 0 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def render_noise(bare: Rounds) -> str:
