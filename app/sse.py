@@ -68,8 +68,9 @@ class EventStream:
         self._client = client
         self._start: StartResponse | None = None
         self._write: Write | None = None
-        self._lock = threading.Lock()
-        self._inside = False
+        # Held while the server writes, free while `__next__` waits: who gets it may write instead.
+        self._turn = threading.Lock()
+        self._turn.acquire()
         self._ended = False
         self._pending: list[bytes] = []
         self._last = time.monotonic()
@@ -88,12 +89,18 @@ class EventStream:
     def __next__(self) -> bytes:
         if self._ended:
             raise StopIteration
-        with self._lock:
-            self._inside = True
-        self._collect()
-        with self._lock:
-            self._inside = False
-            data = self._take()
+        error = None
+        self._turn.release()
+        try:
+            self._collect()
+        except ServiceError as caught:
+            error = caught
+        finally:
+            self._turn.acquire()
+        if error is not None:
+            self._fail(error)
+        data = self._take()
+        if self._write is None:
             self._open()
         if not data and self._ended:
             raise StopIteration
@@ -109,44 +116,36 @@ class EventStream:
 
     def pulse(self, now: float) -> None:
         """Sends what waits, or a comment if the client has heard nothing for long; called by the watcher."""
-        if not self._lock.acquire(blocking=False):
+        if not self._turn.acquire(blocking=False):
             return
         try:
             due = now - self._last >= (PATIENCE if self._write is None else SILENCE)
-            if self._inside and (due or self._pending) and self._writable():
+            if (due or self._pending) and self._writable():
                 with suppress(OSError):
                     self._open()(self._take() or KEEP_ALIVE)
                 self._last = now
         finally:
-            self._lock.release()
+            self._turn.release()
 
     def _collect(self) -> None:
         """Waits for a frame, and takes along those that are ready with it."""
         size = 0
-        while True:
-            try:
-                frame = next(self._frames)
-            except StopIteration:
-                self._ended = True
-                return
-            except ServiceError as error:
-                self._fail(error)
-                return
-            with self._lock:
-                self._pending.append(frame.data)
+        for frame in self._frames:
             size += len(frame.data)
+            with self._turn:
+                self._pending.append(frame.data)
             if not frame.more or size > MAX_WRITE:
                 return
+        self._ended = True
 
     def _fail(self, error: ServiceError) -> None:
-        with self._lock:
-            self.error = error
-            self._ended = True
-            if self._write is None and not self._pending:
-                self._refusal = error
-                self._pending.append(orjson.dumps(error.body(), option=orjson.OPT_INDENT_2))
-            else:
-                self._pending.append(render_event(error.body()))
+        self.error = error
+        self._ended = True
+        if self._write is None and not self._pending:
+            self._refusal = error
+            self._pending.append(orjson.dumps(error.body(), option=orjson.OPT_INDENT_2))
+        else:
+            self._pending.append(render_event(error.body()))
 
     def _take(self) -> bytes:
         data = b"".join(self._pending)

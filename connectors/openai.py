@@ -78,16 +78,20 @@ class OpenAI(Connector):
             raise self.fail_late(choice)
         # A filtered answer at Azure has no message at all.
         message = choice.get(key) or {}
+        finish = choice.get("finish_reason") or None
+        finish = finish and FINISH_REASONS.get(finish, "stop")
+        logprobs = choice.get("logprobs")
+        if len(message) == 1 and not logprobs and type(message.get("content")) is str:
+            # Nearly all that is ever streamed.
+            return Delta(message["content"], finish=finish, usage=usage, more=more)
         text, reasoning = _parse_content(message)
         calls = message.get("tool_calls")
-        finish = choice.get("finish_reason") or None
-        logprobs = choice.get("logprobs")
         return Delta(
             text=text,
             refusal=_text(message.get("refusal")),
             reasoning=reasoning,
             tool_calls=tuple(map(_parse_call, calls, range(len(calls)))) if calls else (),
-            finish=finish and FINISH_REASONS.get(finish, "stop"),
+            finish=finish,
             usage=usage,
             logprobs=_parse_logprobs(logprobs) if logprobs else None,
             more=more,

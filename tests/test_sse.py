@@ -207,14 +207,6 @@ def test_nothing_is_written_while_the_server_writes() -> None:
     assert server.written == []
 
 
-def test_a_busy_stream_is_left_alone() -> None:
-    server = Server(iter([Frame(b"a")]))
-    with server.stream._lock:
-        server.stream.pulse(time.monotonic() + 60)
-
-    assert server.written == []
-
-
 def test_a_client_that_does_not_read_is_not_waited_for() -> None:
     client, ours = socket.socketpair()
     ours.setblocking(False)
