@@ -2,13 +2,15 @@
 
 import os
 import random
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import orjson
+import requests
 from marshmallow import Schema, ValidationError, fields, validate
 
 from app.config import SecretField
@@ -34,13 +36,26 @@ MAX_ERROR = 65_536
 MAX_WAIT = 10.0
 """Seconds that a retry is waited for; who asks for more gets no retry."""
 
+_HEADER_NAME = validate.Regexp(r"[\w!#$%&'*+.^`|~-]+\Z", re.ASCII, error="is no name of a header")
+
 
 def _check_url(value: str) -> None:
-    parts = urlsplit(value)
-    if value != EMBEDDED and (parts.scheme not in ("http", "https") or not parts.hostname):
+    if value == EMBEDDED:
+        return
+    parts = urlsplit("")
+    with suppress(ValueError):
+        requests.Request("POST", value).prepare()
+        parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValidationError(f"must be an http or https URL, or {EMBEDDED}")
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in value or "#" in value:
         raise ValidationError("must have no user, query or fragment; give the key as !secret name")
+
+
+def _check_line(value: str | Secret) -> None:
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not re.fullmatch("[!-~]([ -~]*[!-~])?", text):
+        raise ValidationError("must be one line of ASCII characters")
 
 
 def _seconds(default: float) -> fields.Float:
@@ -61,8 +76,8 @@ class ConnectorOptions(Schema):
 
     url = fields.String(required=True, validate=_check_url)
     model = fields.String(required=True, validate=validate.Length(1))
-    key = SecretField(load_default=None)
-    headers = fields.Dict(fields.String(), fields.String(), load_default=dict)
+    key = SecretField(load_default=None, validate=_check_line)
+    headers = fields.Dict(fields.String(validate=_HEADER_NAME), fields.String(validate=_check_line), load_default=dict)
     provider = fields.String(load_default=None)
     timeout = fields.Nested(TimeoutOptions, load_default=lambda: TimeoutOptions().load({}))
     retries = fields.Integer(load_default=1, validate=validate.Range(0, 5))

@@ -8,6 +8,9 @@ from app.errors import UpstreamFailed
 MAX_EVENT = 16 * 1024 * 1024
 """Bytes of one event."""
 
+MAX_LINES = 65_536
+"""Lines of data in one event: each takes more memory than its bytes."""
+
 
 class Event(NamedTuple):
     """A server-sent event; `more` says that another one has arrived with it."""
@@ -23,20 +26,23 @@ def read_events(chunks: Iterator[bytes]) -> Iterator[Event]:
     Lines end in LF or CRLF; comments and unknown fields are passed over, several `data` lines are joined.
 
     Raises:
-        UpstreamFailed: an event is larger than `MAX_EVENT`.
+        UpstreamFailed: an event is larger than `MAX_EVENT`, or has more than `MAX_LINES`.
     """
-    name, data = "", list[bytes]()
+    name, data, size = "", list[bytes](), 0
     for lines in _read_lines(chunks):
         last = len(lines) - 1
         for number, line in enumerate(lines):
             if line.startswith(b"data:"):
                 data.append(line[5:].removeprefix(b" "))
+                size += len(line)
+                if size > MAX_EVENT or len(data) > MAX_LINES:
+                    raise UpstreamFailed()
             elif line.startswith(b"event:"):
                 name = line[6:].strip().decode(errors="replace")
             elif not line:
                 if data:
                     yield Event(name, b"\n".join(data), number < last)
-                name, data = "", []
+                name, data, size = "", [], 0
     if data:
         yield Event(name, b"\n".join(data))
 

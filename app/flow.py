@@ -58,7 +58,7 @@ class Turn:
         asked = self._services.connectors[connector]
         return Reply(lambda stream: asked.stream(prompt, self._scope, stream), self._stream)
 
-    def render(self, template: str, **values: Any) -> tuple[Message, ...]:
+    def render(self, template: str, /, **values: Any) -> tuple[Message, ...]:
         """The messages of a template, with `values` filled in."""
         return self._services.templates.render(template, **values)
 

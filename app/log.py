@@ -39,7 +39,7 @@ class LineFormatter(OrjsonFormatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        if isinstance(record.args, dict):
+        if record.name == LOGGER.name and isinstance(record.args, dict):
             line = _format_fields(record, record.args)
         else:
             line = super().format(record if record.name.startswith(LOGGER.name) else _fixed_text(record))

@@ -116,13 +116,14 @@ def explain(
         elif inner == [_UNKNOWN]:
             yield below, f"{label(place)}unknown key '{key}'; {suggest(key, _names(holder))}"
         elif isinstance(holder, fields.Dict):
-            yield from explain(inner["value"], holder.value_field, _item(value, key), below)
+            for part in inner.values():
+                yield from explain(part, holder.value_field, _item(value, key), below)
         else:
             yield from explain(inner, _child(holder, key), _item(value, key), below)
 
 
 def _reword(message: str, value: Any) -> str:
-    if isinstance(value, Secret):
+    if isinstance(value, Secret) and message in _WORDS:
         return "no secret is expected here; write the value itself"
     return _WORDS.get(message, message.removesuffix("."))
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError
@@ -119,18 +120,20 @@ class Runner:
             options: dict[str, Any] = schema.load(raw)
         except ValidationError as error:
             raise _explain(schema, name, error) from None
-        for key in given:
-            self._check_reference(schema, key, options[key])
-        return options
+        for name_, field in schema.load_fields.items():
+            if (key := field.data_key or name_) in given:
+                self._check_reference(key, field.metadata.get("reference"), options[field.attribute or name_])
+        # They are kept for the next request, which must not see what a flow makes of them.
+        return MappingProxyType(options)
 
-    def _check_reference(self, schema: Schema, key: str, value: Any) -> None:
-        kinds: dict[str, Collection[str]] = {"connector": self._services.connectors}
-        kind = schema.fields[key].metadata.get("reference")
-        if kind == "template":
-            kinds["template"] = self._templates.names()
-        if kind in kinds and value is not None and value not in kinds[kind]:
-            names = ", ".join(sorted(kinds[kind])) or "none"
-            raise _bad_option(key, f"must name a {kind}: {names}")
+    def _check_reference(self, key: str, kind: str | None, value: Any) -> None:
+        names: Collection[str] | None = None
+        if kind == "connector":
+            names = self._services.connectors
+        elif kind == "template" and value:
+            names = self._templates.names()
+        if names is not None and value not in names:
+            raise _bad_option(key, f"must name a {kind}: {', '.join(sorted(names)) or 'none'}")
 
 
 def interleave(replies: Sequence[Reply], scope: Scope) -> Generator[tuple[int, Delta], None, None]:
@@ -192,8 +195,9 @@ def _guard(deltas: Iterator[Delta]) -> Iterator[Delta]:
 def _explain(schema: Schema, flow: str, error: ValidationError) -> BadRequest:
     found: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
     key, messages = next(iter(found.items()))
-    if key not in schema.fields:
-        names = ", ".join(sorted(schema.fields)) or "none"
+    known = [field.data_key or name for name, field in schema.load_fields.items()]
+    if key not in known:
+        names = ", ".join(sorted(known)) or "none"
         return _bad_option(key, f"is not an option of the flow '{flow}'. It takes: {names}")
     texts = messages if isinstance(messages, list) else [str(messages)]
     return _bad_option(key, "is not what the flow takes. " + " ".join(map(str, texts)))

@@ -39,6 +39,8 @@ LOGGING: dict[str, Any] = {
 SWITCH_INTERVAL = 0.05
 """Seconds between thread switches: at a thousand streams the default of 5 ms lets some of them starve."""
 
+STOPPING = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+
 _LOADED_ANEW = {"wsgi", "flows", "connectors", "tools"}
 
 
@@ -61,7 +63,9 @@ def when_ready(arbiter: Any) -> None:
         retired.intersection_update(arbiter.WORKERS)
         # They finish their last streams, but they do not serve: others are needed in their place.
         arbiter.num_workers += len(retired)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         manage()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         arbiter.num_workers -= len(retired)
 
     arbiter.manage_workers = manage_workers
@@ -89,6 +93,16 @@ def reload(arbiter: Any, retired: set[int]) -> None:
         arbiter.kill_worker(worker, signal.SIGTERM)
 
 
+def post_fork(_: Any, __: Any) -> None:
+    """Has a worker that is told to stop before it is ready end at once.
+
+    Its signals are blocked when it is forked: with the handlers of the master, it would take them and do nothing.
+    """
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+
 def post_worker_init(worker: Any) -> None:
     """Tunes the worker for many threads that mostly wait, and has it refuse connections from when it is to stop."""
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -106,7 +120,7 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_int(_: Any) -> None:
     """Ends a worker that was interrupted (INT, QUIT) at once; Python would wait for the streams of its threads."""
-    os._exit(0)
+    os._exit(0)  # pragma: no cover - what was measured ends with it
 
 
 def start_model(settings: Settings, report: Callable[[str], None]) -> None:

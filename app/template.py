@@ -1,16 +1,26 @@
 """Prompt templates: Jinja files under `templates/`, sandboxed and strict about undefined names."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from app.messages import Message
 from app.problem import Problem
 
 SUFFIX = ".j2"
+
+
+class _Loader(FileSystemLoader):
+    """Loads what is in the folder, and no link that leads out of it."""
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        source, path, fresh = super().get_source(environment, template)
+        if not _within(Path(path), Path(self.searchpath[0])):
+            raise TemplateNotFound(template)
+        return source, path, fresh
 
 
 class Templates:
@@ -22,16 +32,15 @@ class Templates:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._environment = ImmutableSandboxedEnvironment(
-            loader=FileSystemLoader(folder), undefined=StrictUndefined, keep_trailing_newline=False, autoescape=False
+            loader=_Loader(folder), undefined=StrictUndefined, keep_trailing_newline=False, autoescape=False
         )
 
     def names(self) -> list[str]:
         """All there are, sorted. A link that leads out of the folder is none."""
-        root = self._folder.resolve()
-        paths = (path for path in root.rglob(f"*{SUFFIX}") if path.resolve().is_relative_to(root))
-        return sorted(path.relative_to(root).as_posix().removesuffix(SUFFIX) for path in paths)
+        paths = (path for path in self._folder.rglob(f"*{SUFFIX}") if path.is_file() and _within(path, self._folder))
+        return sorted(path.relative_to(self._folder).as_posix().removesuffix(SUFFIX) for path in paths)
 
-    def render(self, name: str, **values: Any) -> tuple[Message, ...]:
+    def render(self, name: str, /, **values: Any) -> tuple[Message, ...]:
         """The messages of template `name`: a plain file is one system message.
 
         Raises:
@@ -49,3 +58,7 @@ class Templates:
                 yield Problem(name + SUFFIX, error.lineno, error.message or "is no template")
             except (TemplateError, OSError, UnicodeDecodeError) as error:
                 yield Problem(name + SUFFIX, 1, str(error))
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())

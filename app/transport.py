@@ -153,7 +153,7 @@ class Answer:
         except (TimeoutError, ReadTimeoutError) as error:
             self._call.check()
             raise UpstreamTimeout() from error
-        except (HTTPError, OSError, ValueError) as error:
+        except (HTTPError, OSError, ValueError, UpstreamFailed) as error:
             self._call.check()
             raise UpstreamFailed() from error
 

@@ -31,5 +31,6 @@ proc_name = "cadenza"
 
 on_starting = server.on_starting
 when_ready = server.when_ready
+post_fork = server.post_fork
 post_worker_init = server.post_worker_init
 worker_int = server.worker_int

@@ -21,6 +21,9 @@ WHOLE = "urn:cadenza:flow=chat:connector=whole"
 
 HI = [{"role": "user", "content": "Hi"}]
 
+SWITCHES = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
+"""What a service changes in the `logging` module."""
+
 
 class Application:
     """An application that asks `upstream`, and `alice`, who has a key.
@@ -80,13 +83,14 @@ def make_folders(folder: Path) -> Folders:
 def running(folder: Path, **files: str) -> Iterator[Application]:
     """An application and its provider, while the block runs; the process's logging is put back afterwards."""
     root = logging.getLogger()
-    before = root.handlers[:], root.level
+    before, switches = (root.handlers[:], root.level), {name: getattr(logging, name) for name in SWITCHES}
     try:
         with serving(reply()) as upstream:
             yield Application(folder, upstream, **files)
     finally:
         logging.captureWarnings(False)
         root.handlers, root.level = before
+        vars(logging).update(switches)
 
 
 def answering(**body: Any) -> Script:

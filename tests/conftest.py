@@ -107,8 +107,11 @@ class Site:
         return self.process.wait(30)
 
     def kill(self) -> None:
-        """Ends the service, whatever it is doing."""
+        """Ends the service, whatever it is doing; if it ends by itself, its coverage is kept."""
         if self.process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.terminate()
+                self.process.wait(5)
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

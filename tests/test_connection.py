@@ -47,20 +47,27 @@ def silent_listener() -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def late_end(exchange: Exchange) -> None:
-    time.sleep(0.3)
-    exchange.send(END)
+def late(data: bytes) -> Script:
+    def script(exchange: Exchange) -> None:
+        time.sleep(0.1)
+        exchange.send(data)
+
+    return then(send(HEAD + FIRST), script)
+
+
+def rest(size: int) -> bytes:
+    return b"%x\r\n%s\r\n" % (size, bytes(size)) + END
 
 
 @pytest.mark.parametrize(
     ("script", "drain", "connections"),
     [
-        pytest.param(send(HEAD + FIRST + END), True, 1, id="drained to its end"),
-        pytest.param(send(HEAD + FIRST + b"4\r\nmore\r\n" + END), True, 1, id="drained of what nobody reads"),
-        pytest.param(send(HEAD + FIRST + b"4\r\nmore\r\n" + END), False, 2, id="left in the middle"),
-        pytest.param(then(send(HEAD + FIRST), late_end), True, 2, id="kept open by the provider"),
-        pytest.param(send(HEAD + FIRST + b"80000\r\n" + b"x" * 0x80000 + b"\r\n" + END), True, 2, id="too much left"),
-        pytest.param(send(HEAD + FIRST + b"zz\r\n"), True, 2, id="broken at the end"),
+        pytest.param(send(HEAD + FIRST + END), False, 1, id="over"),
+        pytest.param(send(HEAD + FIRST + rest(100_000)), True, 1, id="drained"),
+        pytest.param(send(HEAD + FIRST + rest(100_000)), False, 2, id="left in the middle"),
+        pytest.param(send(HEAD + FIRST + rest(500_000)), True, 2, id="too much left"),
+        pytest.param(late(END), True, 2, id="kept open by the provider"),
+        pytest.param(late(b"zz\r\n"), True, 2, id="broken at the end"),
         pytest.param(send(HEAD + b"Connection: close\r\n" + FIRST + END), True, 2, id="not offered again"),
     ],
 )
@@ -71,7 +78,7 @@ def test_only_a_stream_that_was_taken_to_its_end_leaves_a_connection(
         sender = Upstream(upstream.url, {}, LATER)
         for _ in range(2):
             with sender.post(b"{}", new_call()) as answer:
-                assert next(answer.chunks()) == b"data: x\n\n"
+                assert next(answer.chunks()).startswith(b"data: x\n\n")
                 if drain:
                     answer.drain()
 
@@ -176,8 +183,7 @@ def test_a_connection_that_was_given_back_is_not_cut_any_more() -> None:
         assert len({id(each.connection) for each in upstream.exchanges}) == 1
 
 
-@pytest.mark.parametrize("drains", [True, False])
-def test_a_new_connection_is_made_in_place_of_one_that_the_provider_closed(drains: bool) -> None:
+def test_a_new_connection_is_made_in_place_of_one_that_the_provider_closed() -> None:
     def script(exchange: Exchange) -> None:
         exchange.answer({})
         exchange.connection.shutdown(socket.SHUT_RDWR)
@@ -202,10 +208,9 @@ def test_the_time_of_the_call_counts_while_it_connects() -> None:
     assert not isinstance(caught.value, ConnectTimeout), "there is no time left to try again"
 
 
-@pytest.mark.parametrize("host", ["a" * 64 + ".example", "no such host"])
-def test_a_name_that_is_none_was_sent_nothing(host: str) -> None:
+def test_a_name_that_is_none_was_sent_nothing() -> None:
     with pytest.raises(ConnectFailed):
-        post(f"http://{host}/v1", SOON, new_call())
+        post(f"http://{'a' * 64}.example", SOON, new_call())
 
 
 def test_every_address_of_a_name_is_tried() -> None:

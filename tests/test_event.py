@@ -61,3 +61,9 @@ def test_a_line_of_several_megabytes_is_read() -> None:
 def test_an_endless_line_is_refused() -> None:
     with pytest.raises(UpstreamFailed):
         read(*[b"x" * 65536] * (MAX_EVENT // 65536 + 1))
+
+
+@pytest.mark.parametrize("line", [b"data:\n", b"data: " + b"x" * 1000 + b"\n"])
+def test_an_event_of_endless_lines_is_refused(line: bytes) -> None:
+    with pytest.raises(UpstreamFailed):
+        read(*[line * 64] * (MAX_EVENT // 65536 * 5))

@@ -20,6 +20,13 @@ from upstream import serving
 FRESH = 8
 EMBEDDED = "main: {type: openai, url: embedded, model: smollm2-135m-instruct}\n"
 OWN_CONFIG = "exec(open('config/gunicorn.conf.py').read())\n"
+SLOW_START = """
+import time
+
+def post_fork(arbiter, worker):
+    server.post_fork(arbiter, worker)
+    time.sleep(1)
+"""
 
 
 @pytest.fixture
@@ -44,14 +51,18 @@ def running(ready: Site) -> Site:
 def start_plain(site: Site) -> Site:
     """Starts the site as gunicorn's own command does."""
     site.key = site.command("keys", "add", "tester").stdout.strip()
-    command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py"]
-    command += ["--workers", "2", "--bind", f"127.0.0.1:{site.port}", "wsgi:app"]
-    with (site.folder / "log").open("ab") as log:
-        site.process = subprocess.Popen(
-            command, cwd=ROOT, env=site.environ, stdout=log, stderr=log, start_new_session=True
-        )
+    bind = f"127.0.0.1:{site.port}"
+    launch(site, "gunicorn", "-c", "config/gunicorn.conf.py", "--workers", "2", "--bind", bind, "wsgi:app")
     site.wait(lambda: site.fetch("/healthz").ok)
     return site
+
+
+def launch(site: Site, *command: str) -> None:
+    """Starts a Python module as the site's process, and does not wait."""
+    with (site.folder / "log").open("ab") as log:
+        site.process = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=ROOT, env=site.environ, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def refuses(site: Site) -> bool:
@@ -90,6 +101,19 @@ def test_an_interrupt_ends_it_at_once_and_streams_look_broken(running: Site, sig
     assert time.monotonic() - started < 3
     with pytest.raises(requests.RequestException):
         stream.read()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_it_can_be_stopped_while_it_starts(ready: Site, sign: signal.Signals) -> None:
+    """Gunicorn's workers are deaf for a moment after the fork; the master would wait for them for minutes."""
+    ready.write("config/gunicorn.conf.py", OWN_CONFIG + SLOW_START)
+    launch(ready, "app.cli", "run", "--port", str(ready.port), "--workers", "2")
+    wait_until(lambda: ready.log.count("Booting worker") == 2)
+    started = time.monotonic()
+
+    assert ready.stop(sign) == 0
+
+    assert time.monotonic() - started < 5
 
 
 def test_a_killed_worker_breaks_its_streams_visibly_and_is_replaced_at_once(running: Site) -> None:

@@ -42,7 +42,7 @@ def reload(site: Site) -> None:
 def offers(site: Site, preset: str) -> bool:
     """Whether the preset is there, whichever worker is asked."""
     urn = f"/v1/models/urn:cadenza:preset={preset}"
-    return all(site.fetch(urn).status_code == 200 for _ in range(8))
+    return all(site.fetch(urn).ok for _ in range(8))
 
 
 def replace_workers(site: Site) -> None:

@@ -158,6 +158,14 @@ def test_log_probabilities_come_with_their_text(app: Application, given: dict[st
     assert ["logprobs" in choice for choice in choices] == [False, False, True, False]
 
 
+def test_log_probabilities_come_once_however_many_chunks_a_delta_takes(app: Application) -> None:
+    calls = [*call(0, "{}", **F)["tool_calls"], *call(1, "[]", **G)["tool_calls"]]
+
+    choices = choices_of(stream(app, streaming(with_logprobs(chunk("H", tool_calls=calls)), END)))
+
+    assert ["logprobs" in choice for choice in choices] == [False, False, False, True, False]
+
+
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter", "tool_calls"])
 def test_the_reason_of_the_end_comes_last_and_alone(app: Application, reason: str) -> None:
     *before, last = choices_of(stream(app, streaming(chunk("Hi"), chunk(finish=reason))))

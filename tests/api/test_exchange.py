@@ -30,7 +30,7 @@ def line(caplog: pytest.LogCaptureFixture, app: Application) -> Any:
 
 
 def requests(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    return [vars(record) for record in caplog.records if record.getMessage() == "request"]
+    return [dict(record.args) for record in caplog.records if record.msg == "request"]  # type: ignore[arg-type]
 
 
 def failing(status: int) -> Script:

@@ -56,7 +56,7 @@ def test_a_stream_is_watched_to_its_end(app: Application, script: Script) -> Non
 
 def test_a_stream_that_is_left_is_ended(app: Application) -> None:
     answer = app.ask(reply("one two three"), {"buffered": False}, stream=True)
-    assert next(iter(answer.response)).startswith(b"data: {")
+    assert next(answer.iter_encoded()).startswith(b"data: {")
     assert watched(app) == 1
 
     answer.close()

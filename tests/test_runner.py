@@ -1,0 +1,1 @@
+"""Tests of the runner: names resolved, chains and parallel branches run."""
