@@ -1,8 +1,9 @@
 """Cadenza: LLM orchestration behind the OpenAI API. Here, and only here, everything is put together."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask
 
@@ -22,6 +23,13 @@ from app.template import Templates
 from app.watcher import Watcher
 
 __version__ = "0.1.0"
+
+
+class Application(Flask):
+    """Flask without the question, several times a request, whether a function might be asynchronous."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ def create_app(folders: Folders | None = None) -> Flask:
         identity=loaded.secrets.load_or_create("identity"),
         chat_request=ChatRequest(max_n=settings.service.max_choices),
     )
-    app = Flask("cadenza", static_folder=None, template_folder=None)
+    app = Application("cadenza", static_folder=None, template_folder=None)
     edge.install(app, service)
     for resource in (chat, models, health):
         app.register_blueprint(resource.blueprint)

@@ -120,9 +120,9 @@ class Runner:
             options: dict[str, Any] = schema.load(raw)
         except ValidationError as error:
             raise _explain(schema, name, error) from None
-        for name_, field in schema.load_fields.items():
-            if (key := field.data_key or name_) in given:
-                self._check_reference(key, field.metadata.get("reference"), options[field.attribute or name_])
+        for option, field in schema.load_fields.items():
+            if (key := field.data_key or option) in given:
+                self._check_reference(key, field.metadata.get("reference"), options[field.attribute or option])
         # They are kept for the next request, which must not see what a flow makes of them.
         return MappingProxyType(options)
 
@@ -155,10 +155,12 @@ def interleave(replies: Sequence[Reply], scope: Scope) -> Generator[tuple[int, D
     for thread in threads:
         thread.start()
     running = len(threads)
+    reason: ServiceError = ClientGone()
     try:
         while running:
             number, item = arrived.get()
             if isinstance(item, ServiceError):
+                reason = item
                 raise item
             if item is None:
                 running -= 1
@@ -166,7 +168,7 @@ def interleave(replies: Sequence[Reply], scope: Scope) -> Generator[tuple[int, D
                 yield number, item
     finally:
         if running:
-            scope.cancel(ClientGone())
+            scope.cancel(reason)
         for thread in threads:
             thread.join()
 

@@ -39,6 +39,11 @@ class Frame(NamedTuple):
     more: bool = False
 
 
+def render_status(status: int) -> str:
+    """The status line's number and phrase."""
+    return f"{status} {HTTP_STATUS_CODES.get(status, 'Client Closed Request')}"
+
+
 def render_event(data: Any) -> bytes:
     """One event without a name, as Chat Completions sends them."""
     return b"data: " + orjson.dumps(data) + b"\n\n"
@@ -158,8 +163,7 @@ class EventStream:
         if self._write is None:
             assert self._start is not None
             status = 200 if self._refusal is None else self._refusal.status
-            phrase = HTTP_STATUS_CODES.get(status, "Client Closed Request")
-            self._write = self._start(f"{status} {phrase}", self._opened(self._refusal))
+            self._write = self._start(render_status(status), self._opened(self._refusal))
         return self._write
 
     def _writable(self) -> bool:

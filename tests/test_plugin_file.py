@@ -1,15 +1,15 @@
 """A flow, a connector or a template is one new file: dropped into a copy of the project, called, taken back."""
 
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Site
+from conftest import Site
 from pressure import wait_until, workers
+from project import copy_project, drop
 from upstream import Exchange, Upstream, serving
 
 FLOW = '''
@@ -66,26 +66,13 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture
 def copied(site: Site, tmp_path: Path, upstream: Upstream) -> Site:
     """A copy of the project with three files dropped in, served from its own config and templates folders."""
-    site.root = tmp_path / "copy"
-    for name in ("app", "flows", "connectors", "tools", "templates", "config"):
-        shutil.copytree(ROOT / name, site.root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "wsgi.py", site.root)
+    copy_project(site, tmp_path / "copy")
     drop(site, "flows/repeat.py", FLOW)
     drop(site, "connectors/plain.py", CONNECTOR)
     drop(site, "templates/repeat/system.j2", "Say it {{ times }} times.")
     drop(site, "config/connectors.yaml", f"main: {{type: plain, url: '{upstream.url}', model: none}}\n")
     drop(site, "config/flows.yaml", "")
-    # The copy's own folders are meant, and its files are not those that coverage is measured of.
-    for variable in ("CADENZA_CONFIG", "CADENZA_TEMPLATES", "COVERAGE_PROCESS_CONFIG"):
-        site.environ.pop(variable, None)
-    site.environ["PYTHONPATH"] = str(site.root)
     return site
-
-
-def drop(site: Site, name: str, text: str) -> None:
-    path = site.root / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
 
 
 def reload(site: Site) -> None:

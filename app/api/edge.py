@@ -1,14 +1,16 @@
 """The client edge that all routes share: who asks, what was sent, how answers and errors go out, the log line."""
 
+from functools import partial
 from typing import Any
 
 import orjson
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, g, request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app import errors
 from app.api.exchange import Exchange, Service, current
+from app.api.response import StreamResponse, WholeResponse
 from app.errors import BadRequest, ServiceError, TooLarge, Unauthorized, WrongKey
 from app.log import LOGGER
 from app.runner import Caller
@@ -27,22 +29,22 @@ NO_KEY = (
 NO_KEY_SHORT = "Missing bearer authentication in header"
 DEEP = 250
 """Opening brackets from which a body may be nested deeper than the JSON writer can follow."""
+JSON = "application/json"
 KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """What the log names; a method is the client's text otherwise."""
 
 
-def authenticate() -> Caller:
+def authenticate(exchange: Exchange) -> Caller:
     """Who asks, by `Authorization: Bearer`.
 
     Raises:
         Unauthorized: there is no key.
         WrongKey: nobody has this key.
     """
-    exchange = current()
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    kind, _, token = exchange.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     token = token.strip()
     if kind.lower() != "bearer" or not token:
-        raise Unauthorized(NO_KEY if request.method == "POST" else NO_KEY_SHORT)
+        raise Unauthorized(NO_KEY if exchange.method == "POST" else NO_KEY_SHORT)
     owner = exchange.service.keys.owner_of(token)
     if owner is None:
         raise WrongKey.of(token)
@@ -51,20 +53,17 @@ def authenticate() -> Caller:
     return exchange.caller
 
 
-def read_json() -> dict[str, Any]:
+def read_json(exchange: Exchange) -> dict[str, Any]:
     """The JSON object in the request's body.
 
     Raises:
         BadRequest: it is none, or is cut short, or comes as another type.
         TooLarge: it has more bytes than the configuration allows.
     """
-    kind = request.headers.get("Content-Type", "")
-    if kind and request.mimetype != "application/json":
-        raise BadRequest(
-            f"Unsupported content type: '{request.mimetype}'. This API method only accepts 'application/json' "
-            f"requests, but you specified the header 'Content-Type: {kind}'."
-        )
-    body = _read_body()
+    kind = exchange.environ.get("CONTENT_TYPE", "")
+    if kind and kind != JSON:
+        _check_type(kind)
+    body = _read_body(exchange)
     try:
         parsed = orjson.loads(body)
         if body.count(b"[") + body.count(b"{") > DEEP:
@@ -79,8 +78,7 @@ def read_json() -> dict[str, Any]:
 
 def render(body: dict[str, Any], status: int = 200) -> Response:
     """A JSON answer, indented by two as OpenAI's are."""
-    data = orjson.dumps(body, option=orjson.OPT_INDENT_2)
-    return Response(data, status, content_type="application/json")
+    return WholeResponse(orjson.dumps(body, option=orjson.OPT_INDENT_2), status)
 
 
 def install(app: Flask, service: Service) -> None:
@@ -88,22 +86,23 @@ def install(app: Flask, service: Service) -> None:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.extensions["cadenza"] = service
-    app.before_request(_open)
+    app.before_request(partial(_open, service))
     app.after_request(_close)
     app.register_error_handler(ServiceError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_bug)
 
 
-def _open() -> Response | None:
-    g.exchange = Exchange(
-        current_app.extensions["cadenza"],
-        method=request.method if request.method in KNOWN_METHODS else "_OTHER",
-        route=str(request.url_rule) if request.url_rule else "",
-        origin=request.headers.get("Origin", ""),
-        client=request.environ.get("gunicorn.socket"),
+def _open(service: Service) -> Response | None:
+    # The request itself: each look through Flask's proxy costs as much as all that is looked at.
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    exchange = g.exchange = Exchange(
+        service,
+        asked.environ,
+        method=asked.method if asked.method in KNOWN_METHODS else "_OTHER",
+        route=asked.url_rule.rule if asked.url_rule else "",
     )
-    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+    if exchange.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in asked.environ:
         return _answer_preflight()
     return None
 
@@ -111,9 +110,12 @@ def _open() -> Response | None:
 def _close(response: Response) -> Response:
     exchange = current()
     # A stream has its own way: its status and its end are not known yet.
-    if not exchange.stream or response.status_code != 200 or not response.is_streamed:
+    if isinstance(response, WholeResponse):
+        response.more = exchange.headers(response.status_code)
+        exchange.log(response.status_code, len(response.body), exchange.error)
+    elif not isinstance(response, StreamResponse):
         response.headers.extend(exchange.headers(response.status_code))
-        exchange.log(response.status_code, response.content_length, g.get("error"))
+        exchange.log(response.status_code, response.content_length)
     return response
 
 
@@ -129,7 +131,7 @@ def _answer_preflight() -> Response:
 
 
 def _answer_error(error: ServiceError) -> Response:
-    g.error = error
+    current().error = error
     response = render(error.body(), error.status)
     response.headers.extend(error.headers())
     return response
@@ -154,13 +156,23 @@ def _answer_bug(error: Exception) -> Response:
     return _answer_error(ServiceError())
 
 
-def _read_body() -> bytes:
-    limit = current().service.settings.service.max_body
-    # None for a body in chunks, of which only the server knows the end.
-    size = request.content_length
+def _check_type(kind: str) -> None:
+    name = kind.partition(";")[0].strip().lower()
+    if name != JSON:
+        raise BadRequest(
+            f"Unsupported content type: '{name}'. This API method only accepts '{JSON}' requests, "
+            f"but you specified the header 'Content-Type: {kind}'."
+        )
+
+
+def _read_body(exchange: Exchange) -> bytes:
+    limit = exchange.service.settings.service.max_body
+    # Empty for a body in chunks, of which only the server knows the end.
+    given = exchange.environ.get("CONTENT_LENGTH")
+    size = int(given) if given else None
     if size is None or size <= limit:
         try:
-            body: bytes = request.environ["wsgi.input"].read(limit + 1 if size is None else size)
+            body: bytes = exchange.environ["wsgi.input"].read(limit + 1 if size is None else size)
         except (OSError, ParseException):
             raise BadRequest(BAD_JSON) from None
         if size is not None and len(body) < size:

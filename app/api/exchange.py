@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from socket import socket
 from typing import Any
@@ -41,17 +42,28 @@ class Exchange:
     """One request and its answer, as far as the log and the headers need to know."""
 
     service: Service
+    environ: Mapping[str, Any]
     id: str = field(default_factory=lambda: f"req_{secrets.token_hex(16)}")
     started: float = field(default_factory=time.monotonic)
     method: str = ""
     route: str = ""
-    origin: str = ""
     caller: Caller | None = None
     user: str = ""
     task: Task | None = None
     stream: bool = False
     scope: Scope | None = None
-    client: socket | None = None
+    error: ServiceError | None = None
+
+    @property
+    def origin(self) -> str:
+        """The page that asks, if it is one."""
+        origin: str = self.environ.get("HTTP_ORIGIN", "")
+        return origin
+
+    @property
+    def client(self) -> socket | None:
+        """The client's socket; only the server in front of us has it."""
+        return self.environ.get("gunicorn.socket")
 
     def headers(self, status: int) -> list[tuple[str, str]]:
         """What every answer carries, as OpenAI sends it, and what a browser of an allowed origin needs."""

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from app.api import edge
 from app.api.exchange import current
@@ -15,18 +15,19 @@ blueprint = Blueprint("models", __name__)
 @blueprint.get("/v1/models")
 def list_models() -> Response:
     """Lists the models in their canonical form."""
-    caller = edge.authenticate()
-    models = current().service.runner.models(caller)
+    exchange = current()
+    models = exchange.service.runner.models(edge.authenticate(exchange))
     return edge.render({"object": "list", "data": [render_model(str(urn), created) for urn, created in models]})
 
 
 @blueprint.get("/v1/models/<path:model>")
 def retrieve(model: str) -> Response:
     """Describes one model; the keys of its URN may stand in any order."""
-    caller = edge.authenticate()
-    runner = current().service.runner
+    exchange = current()
+    caller = edge.authenticate(exchange)
+    runner = exchange.service.runner
     # Clients of old put the name into the URL as it is: its own percent-encoding is then the URL's, and decoded.
-    raw = request.environ.get("RAW_URI", "").partition("?")[0].partition("/v1/models/")[2]
+    raw = exchange.environ.get("RAW_URI", "").partition("?")[0].partition("/v1/models/")[2]
     for name in (model, raw):
         with suppress(ModelNotFound):
             task = runner.resolve(name, caller)

@@ -9,7 +9,7 @@ import pytest
 from application import CHAT, WHOLE, Application, answering, chunks_of, running, streaming
 from upstream import USAGE, Script, chunk, reply
 
-from app.api.chat import Head, render_chunks
+from app.api.chat_answer import Head, render_chunks
 from app.messages import Reply
 from app.scope import Scope
 

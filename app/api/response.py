@@ -1,4 +1,4 @@
-"""A streamed answer as a response: its status line is decided by the first event."""
+"""Answers as responses: whole ones, and streams, whose status line is decided by the first event."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,28 @@ from flask import Response
 
 from app.api.exchange import Exchange
 from app.errors import ServiceError
-from app.sse import EventStream, Headers
+from app.sse import EventStream, Headers, render_status
+
+
+class WholeResponse(Response):
+    """A JSON answer. What werkzeug works out for any response is known for this one: it is handed over as it is.
+
+    Args:
+        body: the JSON.
+        status: the HTTP status.
+
+    `more` are headers besides those in `headers`.
+    """
+
+    def __init__(self, body: bytes, status: int) -> None:
+        super().__init__(status=status, content_type="application/json")
+        self.body = body
+        self.more: Headers = []
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        length = ("Content-Length", str(len(self.body)))
+        start_response(render_status(self.status_code), [*self.headers, length, *self.more])
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (self.body,)
 
 
 class StreamResponse(Response):
