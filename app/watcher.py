@@ -27,18 +27,20 @@ class Pulse(Protocol):
 
 
 class _Watch:
-    __slots__ = ("client", "pulse", "scope")
+    __slots__ = ("client", "pulse", "scope", "selected")
 
     def __init__(self, scope: Scope, client: socket.socket | None, pulse: Pulse | None) -> None:
         self.scope = scope
         self.client = client
         self.pulse = pulse
+        self.selected = False
 
 
 class Watcher:
     """Watches scopes: cancels those whose client has gone, cuts calls whose time is up, passes on the time.
 
     The thread starts with the first watch, so that it lives in the worker and not in the process that forked it.
+    A client's socket is selected from the next tick on: most requests have been answered by then.
     """
 
     def __init__(self) -> None:
@@ -48,20 +50,17 @@ class Watcher:
 
     def watch(self, scope: Scope, client: socket.socket | None = None, pulse: Pulse | None = None) -> None:
         """Starts watching `scope`: `client` is its client's socket, `pulse` what wants to know the time."""
-        watch = _Watch(scope, client, pulse)
         with self._lock:
             if self._selector is None:
                 self._selector = selectors.DefaultSelector()
                 threading.Thread(target=self._run, args=(self._selector,), name="watcher", daemon=True).start()
-            self._watches[scope] = watch
-            if client is not None:
-                self._selector.register(client, selectors.EVENT_READ, watch)
+            self._watches[scope] = _Watch(scope, client, pulse)
 
     def unwatch(self, scope: Scope) -> None:
         """Stops watching; afterwards the client's socket is not touched any more."""
         with self._lock:
             watch = self._watches.pop(scope, None)
-            if watch is not None and watch.client is not None:
+            if watch is not None:
                 self._forget(watch)
 
     @contextmanager
@@ -74,10 +73,11 @@ class Watcher:
             self.unwatch(scope)
 
     def _forget(self, watch: _Watch) -> None:
-        assert self._selector is not None
-        assert watch.client is not None
-        self._selector.unregister(watch.client)
-        watch.client = None
+        if watch.selected:
+            assert self._selector is not None
+            assert watch.client is not None
+            self._selector.unregister(watch.client)
+        watch.selected, watch.client = False, None
 
     def _run(self, selector: selectors.BaseSelector) -> None:
         due = time.monotonic() + TICK
@@ -87,7 +87,7 @@ class Watcher:
             now = time.monotonic()
             if now >= due:
                 due = now + TICK
-                self._tick(now)
+                self._tick(now, selector)
 
     def _look(self, watch: _Watch) -> None:
         # Asked again under the lock: by now the request may have ended, and the descriptor be another client's.
@@ -100,9 +100,13 @@ class Watcher:
         if gone:
             watch.scope.cancel(ClientGone())
 
-    def _tick(self, now: float) -> None:
+    def _tick(self, now: float, selector: selectors.BaseSelector) -> None:
         with self._lock:
             watches = list(self._watches.values())
+            for watch in watches:
+                if watch.client is not None and not watch.selected:
+                    selector.register(watch.client, selectors.EVENT_READ, watch)
+                    watch.selected = True
         for watch in watches:
             watch.scope.expire(now)
             if watch.pulse is not None:

@@ -38,7 +38,8 @@ def _count(application: Application, key: str) -> int:
     sys.setprofile(note)
     body = application(environ, answer.start)
     answer.body = b"".join(body)
-    body.close()
+    if hasattr(body, "close"):
+        body.close()
     sys.setprofile(None)
     client.close()
     server.close()
