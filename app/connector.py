@@ -2,18 +2,15 @@
 
 import os
 import random
-import re
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import orjson
-import requests
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema
 
-from app.config import SecretField
+from app.connector_schema import EMBEDDED, ConnectorOptions
 from app.errors import BadRequest, ServiceError, UpstreamFailed, UpstreamRefused
 from app.event import Event, read_events
 from app.messages import Delta, Prompt
@@ -21,9 +18,6 @@ from app.provider_error import Detail, classify, classify_late, parse_detail, pa
 from app.scope import Call, Scope
 from app.secret import Secret
 from app.transport import Answer, ConnectFailed, ConnectTimeout, Timeout, Upstream
-
-EMBEDDED = "embedded"
-"""The `url` of a connector that asks the bundled model, which `cadenza run` starts and names in the environment."""
 
 EMBEDDED_VARIABLE = "CADENZA_EMBEDDED_URL"
 
@@ -35,58 +29,6 @@ MAX_ERROR = 65_536
 
 MAX_WAIT = 10.0
 """Seconds that a retry is waited for; who asks for more gets no retry."""
-
-_HEADER_NAME = validate.Regexp(r"[\w!#$%&'*+.^`|~-]+\Z", re.ASCII, error="is no name of a header")
-
-
-def _check_url(value: str) -> None:
-    if value == EMBEDDED:
-        return
-    parts = urlsplit("")
-    with suppress(ValueError):
-        requests.Request("POST", value).prepare()
-        parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValidationError(f"must be an http or https URL, or {EMBEDDED}")
-    if "@" in parts.netloc or "?" in value or "#" in value:
-        raise ValidationError("must have no user, query or fragment; give the key as !secret name")
-
-
-def _check_line(value: str | Secret) -> None:
-    text = value.reveal() if isinstance(value, Secret) else value
-    if not re.fullmatch("[!-~]([ -~]*[!-~])?", text):
-        raise ValidationError("must be one line of ASCII characters")
-
-
-def _seconds(default: float) -> fields.Float:
-    return fields.Float(load_default=default, validate=validate.Range(0, 3600, min_inclusive=False))
-
-
-class TimeoutOptions(Schema):
-    """`timeout:` of a connector, in seconds."""
-
-    connect = _seconds(5.0)
-    first_byte = _seconds(120.0)
-    idle = _seconds(60.0)
-    total = _seconds(600.0)
-
-
-class ConnectorOptions(Schema):
-    """What every connector can be told in `connectors.yaml`."""
-
-    url = fields.String(required=True, validate=_check_url)
-    model = fields.String(required=True, validate=validate.Length(1))
-    key = SecretField(load_default=None, validate=_check_line)
-    headers = fields.Dict(fields.String(validate=_HEADER_NAME), fields.String(validate=_check_line), load_default=dict)
-    provider = fields.String(load_default=None)
-    timeout = fields.Nested(TimeoutOptions, load_default=lambda: TimeoutOptions().load({}))
-    retries = fields.Integer(load_default=1, validate=validate.Range(0, 5))
-    stream = fields.String(load_default=None, validate=validate.OneOf(["always", "never"]))
-    tools = fields.Boolean(load_default=True)
-    refuse = fields.List(fields.String(), load_default=list)
-    drop = fields.List(fields.String(), load_default=list)
-    proxy = fields.String(load_default=None, validate=_check_url)
-    ca = fields.String(load_default=None)
 
 
 class _Again(Exception):
@@ -104,12 +46,14 @@ class Connector:
         name: what flows call it.
         options: loaded by `Options`.
 
-    A subclass gives `path`, `render_headers`, `render_prompt`, `parse_events` and `parse_answer`, and extends
-    `Options` if it has some of its own.
+    A subclass gives `path`, `render_prompt`, `parse_events` and `parse_answer`. It says in `knows` which parameters
+    of a prompt its format has, if not all of them; it has its own `Options`, `address`, `render_headers`, `sign` or
+    `read_events` if its provider wants that.
     """
 
     Options: ClassVar[type[Schema]] = ConnectorOptions
     path: ClassVar[str] = ""
+    knows: ClassVar[frozenset[str] | None] = None
     provider: str = ""
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
@@ -125,17 +69,27 @@ class Connector:
         refused = {*options["refuse"], *(() if options["tools"] else ("tools",))}
         self._drops = frozenset(options["drop"])
         self._refuses = frozenset(refused) - self._drops
-        headers = {"Content-Type": "application/json", **self.render_headers(), **options["headers"]}
-        url = self.url.rstrip("/") + self.path
-        self._upstream = Upstream(url, headers, self.timeout, options["proxy"], options["ca"])
+        self._upstreams = {stream: self._open(stream) for stream in (False, True)}
+
+    def address(self, stream: bool) -> str:
+        """What comes after `url`; some providers stream at another address."""
+        return self.path
 
     def render_headers(self) -> dict[str, str]:
         """The headers that carry the key, if there is one."""
         return {"Authorization": f"Bearer {self.key.reveal()}"} if self.key else {}
 
+    def sign(self, body: bytes, stream: bool) -> dict[str, str]:
+        """Headers that depend on the time or the body: signatures, tokens that expire."""
+        return {}
+
     def render_prompt(self, prompt: Prompt, stream: bool) -> dict[str, Any]:
         """The request body for `prompt`, as the provider wants it."""
         raise NotImplementedError
+
+    def read_events(self, chunks: Iterator[bytes]) -> Iterator[Event]:
+        """The events in a streamed body: server-sent events, if the provider has no framing of its own."""
+        return read_events(chunks)
 
     def parse_events(self, events: Iterator[Event]) -> Iterator[Delta]:
         """The deltas in a streamed answer. Raises `UpstreamFailed` if the stream is not what it should be."""
@@ -160,7 +114,7 @@ class Connector:
         body = orjson.dumps(self.render_prompt(self._fit(prompt), stream))
         call = scope.open_call(self.name, self.provider, self.model, self.timeout.total)
         try:
-            with self._post(body, call) as answer, closing(self._parse(answer, call, stream)) as deltas:
+            with self._post(body, call, stream) as answer, closing(self._parse(answer, call, stream)) as deltas:
                 yield from deltas
         except ServiceError as error:
             call.error = type(error).__name__
@@ -172,9 +126,15 @@ class Connector:
         """The error for one that a provider reports inside an answer with status 200; `body` is what it says."""
         return self._without_secrets(classify_late(parse_detail(body)))
 
+    def _open(self, stream: bool) -> Upstream:
+        headers = {"Content-Type": "application/json", **self.render_headers(), **self.options["headers"]}
+        url = self.url.rstrip("/") + self.address(stream)
+        return Upstream(url, headers, self.timeout, self.options["proxy"], self.options["ca"])
+
     def _fit(self, prompt: Prompt) -> Prompt:
         given = {*prompt.params, *(("tools",) if prompt.tools else ())}
-        for name in given & self._refuses:
+        unknown = given - self.knows if self.knows is not None else set[str]()
+        for name in (given & self._refuses) | (unknown - self._drops):
             raise BadRequest(
                 f"Unsupported parameter: '{name}' is not supported with this model.",
                 param=name,
@@ -188,17 +148,17 @@ class Connector:
         params = {key: value for key, value in prompt.params.items() if key not in dropped}
         return Prompt(prompt.messages, () if "tools" in dropped else prompt.tools, params)
 
-    def _post(self, body: bytes, call: Call) -> Answer:
+    def _post(self, body: bytes, call: Call, stream: bool) -> Answer:
         while True:
             call.attempts += 1
             try:
-                return self._attempt(body, call)
+                return self._attempt(body, call, stream)
             except _Again as again:
                 self._wait(again.error, call)
 
-    def _attempt(self, body: bytes, call: Call) -> Answer:
+    def _attempt(self, body: bytes, call: Call, stream: bool) -> Answer:
         try:
-            answer = self._upstream.post(body, call)
+            answer = self._upstreams[stream].post(body, call, self.sign(body, stream))
         except (ConnectFailed, ConnectTimeout) as error:
             raise _Again(error) from error
         if answer.status == 200:
@@ -250,6 +210,6 @@ class Connector:
 
     def _deltas(self, answer: Answer, stream: bool) -> Iterator[Delta]:
         kind = answer.headers.get("content-type", "")
-        if "event-stream" in kind or (stream and "json" not in kind):
-            return self.parse_events(read_events(answer.chunks()))
+        if "event-stream" in kind or (stream and "application/json" not in kind):
+            return self.parse_events(self.read_events(answer.chunks()))
         return iter((self.parse_answer(orjson.loads(answer.read(MAX_ANSWER))),))

@@ -18,7 +18,7 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 from app.scope import Call
 
 MAX_LINE = 4096
-"""Bytes; a longer line could be torn apart on a pipe that several workers write to (POSIX PIPE_BUF)."""
+"""Bytes, its end included; a longer line could be torn apart on a pipe that several workers write to (PIPE_BUF)."""
 
 LOGGER = logging.getLogger("cadenza")
 
@@ -43,24 +43,11 @@ class LineFormatter(OrjsonFormatter):
             line = _format_fields(record, record.args)
         else:
             line = super().format(record if record.name.startswith(LOGGER.name) else _fixed_text(record))
-        return line if len(line.encode()) <= MAX_LINE else self._shorten(line)
+        return line if len(line.encode()) < MAX_LINE else _shorten(line)
 
     def formatException(self, ei: Any) -> str:
         """The type and where it happened in our own files; never the text, which may quote a request."""
-        return " < ".join([ei[0].__name__, *reversed(own_frames(ei[2]))])
-
-    def _shorten(self, line: str) -> str:
-        fields = orjson.loads(line)
-        for name in sorted(fields, key=lambda name: -len(orjson.dumps(fields[name]))):
-            if isinstance(fields[name], list):
-                fields[name] = fields[name][:4]
-            elif isinstance(fields[name], str):
-                fields[name] = fields[name][:200]
-            fields["truncated"] = True
-            short = orjson.dumps(fields)
-            if len(short) <= MAX_LINE:
-                return short.decode()
-        return orjson.dumps({"message": "a log line was too long", "truncated": True}).decode()
+        return " < ".join([getattr(ei[0], "__name__", "None"), *reversed(own_frames(ei[2]))])
 
 
 def configure(level: str) -> None:
@@ -114,10 +101,30 @@ def _format_fields(record: logging.LogRecord, fields: dict[str, Any]) -> str:
     return orjson.dumps({**head, **fields, "timestamp": time}).decode()
 
 
+def _shorten(line: str) -> str:
+    """The line with less in its largest fields, or without them."""
+    fields = orjson.loads(line)
+    names = sorted(fields, key=lambda name: len(orjson.dumps(fields[name])), reverse=True)
+    steps = iter([(cut, name) for cut in (_cut, lambda _: None) for name in names])
+    while len(line.encode()) >= MAX_LINE:
+        cut, name = next(steps)
+        fields[name] = cut(fields[name])
+        left = {key: value for key, value in fields.items() if value is not None}
+        line = orjson.dumps({**left, "truncated": True}).decode()
+    return line
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, list):
+        return value[:4]
+    return value[:200] if isinstance(value, str) else value
+
+
 def _fixed_text(record: logging.LogRecord) -> logging.LogRecord:
     """The record without what was put into its text, unless it is the server's own news of its life."""
     news = record.name in _SERVER_NEWS and record.levelno == logging.INFO
-    text = record.getMessage() if news else str(record.msg).partition(": ")[0].partition("\n")[0]
-    short = logging.makeLogRecord({**vars(record), "msg": text, "args": None})
-    short.stack_info = None
+    text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+    text = record.getMessage() if news else text.partition(": ")[0].partition("\n")[0]
+    short = logging.LogRecord(record.name, record.levelno, "", 0, text, None, record.exc_info)
+    short.created = record.created
     return short

@@ -58,7 +58,8 @@ class Usage:
 class Delta(NamedTuple):
     """A piece of a reply. A whole reply may be one Delta.
 
-    `finish` is one of OpenAI's finish reasons. `more` says that another delta has already arrived: whoever
+    `finish` is one of OpenAI's finish reasons. `memo` is JSON that the provider wants back with the message, such as
+    signed thoughts before a tool call: `{connector type: list}`, opaque to everybody else. `more` says that another delta has already arrived: whoever
     writes to a network may wait for it and write once.
     """
 
@@ -69,6 +70,7 @@ class Delta(NamedTuple):
     finish: str | None = None
     usage: Usage | None = None
     logprobs: Logprobs | None = None
+    memo: Mapping[str, list[Any]] | None = None
     more: bool = False
 
 
@@ -124,6 +126,7 @@ class Reply:
         self._calls: list[list[str]] = []
         self._numbers: dict[int, int] = {}
         self._logprobs: Logprobs | None = None
+        self._memo: dict[str, list[Any]] = {}
         self.finish: str | None = None
         self.usage: Usage | None = None
 
@@ -166,8 +169,10 @@ class Reply:
 
     @property
     def message(self) -> Message:
-        """The reply as an assistant message, ready to be added to a prompt."""
+        """The reply as an assistant message, ready to be added to a prompt; its `memo` is for connectors only."""
         message: Message = {"role": "assistant", "content": self.text or None}
+        if self._memo:
+            message["memo"] = self._memo
         if self._refusal:
             message["refusal"] = self.refusal
         if self._calls:
@@ -196,7 +201,7 @@ class Reply:
             self.finish = delta.finish
         if delta.usage:
             self.usage = delta.usage if self.usage is None else self.usage + delta.usage
-        if delta.refusal or delta.reasoning or delta.logprobs:
+        if delta.refusal or delta.reasoning or delta.logprobs or delta.memo:
             self._add_rare(delta)
         return delta
 
@@ -205,6 +210,8 @@ class Reply:
             self._refusal.append(delta.refusal)
         if delta.reasoning:
             self._reasoning.append(delta.reasoning)
+        for kind, items in (delta.memo or {}).items():
+            self._memo.setdefault(kind, []).extend(items)
         if delta.logprobs:
             kept = self._logprobs or {"content": None, "refusal": None}
             for kind, tokens in delta.logprobs.items():

@@ -99,14 +99,14 @@ class Runner:
         return Task(urn, name, self._load_options(name, preset.options if preset else {}, urn.options))
 
     def run(self, task: Task, prompt: Prompt, scope: Scope, stream: bool) -> Reply:
-        """The reply of the task's flow to `prompt`; nothing runs before it is iterated or read.
+        """The reply of the task's flow to `prompt`, for `interleave`; nothing runs before it is iterated or read.
 
         Args:
             scope: the client request that it is done for.
             stream: whether the client wants the answer as it comes.
         """
         turn = Turn(prompt, task.options, scope, self._services, stream)
-        return Reply(lambda _: _guard(self._flows[task.name].run(turn)))
+        return Reply(lambda _: self._flows[task.name].run(turn))
 
     def _load_options(self, name: str, preset: Mapping[str, Any], given: Mapping[str, str]) -> Mapping[str, Any]:
         settings = self._settings.flows[name]
@@ -140,16 +140,16 @@ def interleave(replies: Sequence[Reply], scope: Scope) -> Generator[tuple[int, D
     """The deltas of replies that run side by side, each with the number of its reply.
 
     Raises:
-        ServiceError: the first failure of any of them; the others are ended.
+        ServiceError: the first failure of any of them, the others are ended; or why the scope was cancelled.
     """
     if len(replies) == 1:
-        with closing(replies[0]):
-            for delta in replies[0]:
+        with closing(_guard(replies[0], scope)) as deltas:
+            for delta in deltas:
                 yield 0, delta
         return
     arrived: queue.SimpleQueue[tuple[int, Delta | ServiceError | None]] = queue.SimpleQueue()
     threads = [
-        threading.Thread(target=_pump, args=(number, reply, arrived), daemon=True)
+        threading.Thread(target=_pump, args=(number, _guard(reply, scope), arrived), daemon=True)
         for number, reply in enumerate(replies)
     ]
     for thread in threads:
@@ -173,9 +173,11 @@ def interleave(replies: Sequence[Reply], scope: Scope) -> Generator[tuple[int, D
             thread.join()
 
 
-def _pump(number: int, reply: Reply, arrived: "queue.SimpleQueue[tuple[int, Delta | ServiceError | None]]") -> None:
+def _pump(
+    number: int, deltas: Iterator[Delta], arrived: "queue.SimpleQueue[tuple[int, Delta | ServiceError | None]]"
+) -> None:
     try:
-        for delta in reply:
+        for delta in deltas:
             arrived.put((number, delta))
     except ServiceError as error:
         arrived.put((number, error))
@@ -183,10 +185,19 @@ def _pump(number: int, reply: Reply, arrived: "queue.SimpleQueue[tuple[int, Delt
         arrived.put((number, None))
 
 
-def _guard(deltas: Iterator[Delta]) -> Iterator[Delta]:
-    """Turns whatever a flow's own mistake raises into the plain error that a client may see."""
+def _guard(reply: Reply, scope: Scope) -> Generator[Delta, None, None]:
+    """The deltas of `reply` while its scope lasts.
+
+    Raises:
+        ServiceError: what the flow raises; the plain one for whatever its own mistake raises.
+    """
     try:
-        yield from deltas
+        with closing(reply):
+            for delta in reply:
+                # A flow that asks nobody would not notice.
+                if scope.cancelled is not None:
+                    raise scope.cancelled
+                yield delta
     except ServiceError:
         raise
     except Exception as error:  # A flow is somebody's code: anything may come out of it.

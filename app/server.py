@@ -15,7 +15,8 @@ from typing import Any
 
 from app import load_service, log
 from app.config import ConfigError, Settings
-from app.connector import EMBEDDED, EMBEDDED_VARIABLE
+from app.connector import EMBEDDED_VARIABLE
+from app.connector_schema import EMBEDDED
 from app.embedded import EmbeddedError, start
 from app.folder import Folders
 from app.registry import RegistryError

@@ -7,6 +7,7 @@ prepared once, and sent by the adapter.
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import requests
@@ -58,8 +59,8 @@ class Upstream:
         self._request = requests.Request("POST", url, headers={"Accept-Encoding": "identity", **headers}).prepare()
         self._headers = dict(self._request.headers)
 
-    def post(self, body: bytes, call: Call) -> "Answer":
-        """Sends `body` once; redirects are not followed.
+    def post(self, body: bytes, call: Call, headers: Mapping[str, str] = MappingProxyType({})) -> "Answer":
+        """Sends `body` once, with `headers` besides those of every request; redirects are not followed.
 
         Raises:
             ConnectFailed, ConnectTimeout: nothing was sent.
@@ -68,7 +69,7 @@ class Upstream:
         """
         request = copy.copy(self._request)
         request.body = body
-        request.headers = {**self._headers, "Content-Length": str(len(body))}  # type: ignore[assignment]
+        request.headers = {**self._headers, **headers, "Content-Length": str(len(body))}  # type: ignore[assignment]
         limits = (self._timeout.connect, self._timeout.first_byte)
         try:
             response = self._adapter.send_marked(call, request, limits, verify=self._verify, proxies=self._proxies)

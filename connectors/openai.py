@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 import orjson
 from marshmallow import fields
 
-from app.connector import Connector, ConnectorOptions
+from app.connector import Connector
+from app.connector_schema import ConnectorOptions
 from app.event import Event
 from app.messages import Delta, Logprobs, Message, Prompt, ToolCall, Usage
 
@@ -43,7 +44,7 @@ class OpenAI(Connector):
         super().__init__(name, options)
 
     def render_prompt(self, prompt: Prompt, stream: bool) -> dict[str, Any]:
-        messages = prompt.messages if self.options["developer"] else [_as_system(each) for each in prompt.messages]
+        messages = [self._render_message(message) for message in prompt.messages]
         body: dict[str, Any] = {"model": self.model, "messages": messages, **prompt.params}
         if prompt.tools:
             body["tools"] = prompt.tools
@@ -73,6 +74,13 @@ class OpenAI(Connector):
         delta = self._parse_choice(answer["choices"][0], "message", _parse_usage(answer.get("usage")), False)
         return delta if delta.finish else delta._replace(finish="stop")
 
+    def _render_message(self, message: Message) -> Message:
+        if "memo" in message:
+            message = {key: value for key, value in message.items() if key != "memo"}
+        if message["role"] == "developer" and not self.options["developer"]:
+            message = {**message, "role": "system"}
+        return message
+
     def _parse_choice(self, choice: dict[str, Any], key: str, usage: Usage | None, more: bool) -> Delta:
         if choice.get("error"):
             raise self.fail_late(choice)
@@ -96,10 +104,6 @@ class OpenAI(Connector):
             logprobs=_parse_logprobs(logprobs) if logprobs else None,
             more=more,
         )
-
-
-def _as_system(message: Message) -> Message:
-    return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
 def _parse_content(message: dict[str, Any]) -> tuple[str, str]:

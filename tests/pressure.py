@@ -36,7 +36,7 @@ class Stream:
         headers = {"Authorization": f"Bearer {site.key}"}
         url = f"{url or site.url}/v1/chat/completions"
         self.response = requests.post(url, json={**BODY, "stream": True}, headers=headers, stream=True, timeout=30)
-        self._lines = self.response.iter_lines()
+        self._lines: Iterator[bytes] = self.response.iter_lines()
         self.text = next(self._lines).decode()
 
     def read(self) -> str:

@@ -205,10 +205,10 @@ def test_folders_may_be_named_from_where_the_command_is_given(served: Site) -> N
     # A file of the same name as a module must not be taken for it.
     served.write("json.py", "raise AssertionError")
     served.root = served.folder
-    script = Path(sys.executable).with_name("cadenza")
+    script = str(Path(sys.executable).with_name("cadenza"))
     command = [script, "keys", "add", "tester"]
     served.key = subprocess.check_output(command, cwd=served.root, env=served.environ, text=True).strip()
-    launch(served, program=[str(script)])
+    launch(served, program=[script])
 
     served.wait(lambda: served.ask().status_code == 200)
 

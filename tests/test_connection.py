@@ -132,7 +132,7 @@ def test_a_call_can_be_cut_while_it_agrees_on_keys() -> None:
 
 def test_a_call_can_be_cut_behind_tls(tmp_path: Path) -> None:
     certificate, call = write_certificate(tmp_path), new_call()
-    with serving_tls(Exchange.wait_gone, certificate) as upstream:
+    with serving_tls(then(Exchange.wait_gone), certificate) as upstream:
         started = cut_soon(call)
 
         with pytest.raises(ClientGone):

@@ -11,7 +11,8 @@ from plain import END, HI, KEY, Plain, plain
 from script import begin, give, reset, send, shut, then
 from upstream import Exchange, Script, serving
 
-from app.connector import EMBEDDED_VARIABLE, MAX_ANSWER, Connector, ConnectorOptions
+from app.connector import EMBEDDED_VARIABLE, MAX_ANSWER, Connector
+from app.connector_schema import ConnectorOptions
 from app.errors import (
     BadRequest,
     ClientGone,
@@ -304,7 +305,7 @@ def test_the_log_can_tell_what_was_asked_and_what_it_cost() -> None:
 
 def test_the_log_can_tell_how_a_call_ended() -> None:
     scope = Scope()
-    with serving(Exchange.wait_gone) as upstream, pytest.raises(UpstreamTimeout):
+    with serving(then(Exchange.wait_gone)) as upstream, pytest.raises(UpstreamTimeout):
         ask(plain(upstream.url, timeout={"first_byte": 0.1}), scope)
 
     assert (scope.calls[0].error, scope.calls[0].first_chunk) == ("UpstreamTimeout", None)
@@ -374,3 +375,40 @@ def test_a_format_says_what_is_particular_to_it() -> None:
     ):
         with pytest.raises(NotImplementedError):
             call()
+
+
+class Narrow(Plain):
+    """A format that has one parameter, and an address of its own for streams."""
+
+    knows = frozenset({"seed"})
+
+    def address(self, stream: bool) -> str:
+        return "/ask?stream" if stream else "/ask"
+
+    def sign(self, body: bytes, stream: bool) -> dict[str, str]:
+        return {"X-Signed": str(len(body))}
+
+
+def narrow(url: str, **options: Any) -> Narrow:
+    return Narrow("main", Narrow.Options().load({"url": url, "model": "m", **options}))
+
+
+def test_a_parameter_that_a_format_does_not_know_is_refused_unless_it_is_to_be_dropped() -> None:
+    prompt = HI.with_params(seed=1, temperature=0.5)
+
+    with serving(lambda exchange: exchange.answer(END)) as upstream:
+        with pytest.raises(BadRequest) as caught:
+            list(narrow(upstream.url).stream(prompt, Scope(), False))
+        list(narrow(upstream.url, drop=["temperature"]).stream(prompt, Scope(), False))
+
+    assert caught.value.param == "temperature"
+    assert upstream.exchanges[0].body["params"] == {"seed": 1}
+
+
+def test_a_format_may_stream_elsewhere_and_sign_each_request() -> None:
+    with serving(lambda exchange: exchange.answer(END)) as upstream:
+        for stream in (True, False):
+            list(narrow(upstream.url).stream(HI, Scope(), stream))
+
+    assert [exchange.path for exchange in upstream.exchanges] == ["/v1/ask?stream", "/v1/ask"]
+    assert all(each.headers["x-signed"] == each.headers["content-length"] for each in upstream.exchanges)

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import requests
 from conftest import Site
 from pressure import BODY, children
 from project import copy_project, drop
-from upstream import Exchange, Upstream, chunk, completion, serving
+from upstream import Exchange, Script, Upstream, chunk, completion, serving
 
 FLOW = '''
 from app.flow import Flow
@@ -74,9 +74,8 @@ MALFORMED = [
 ]
 
 
-def echo_error(status: int) -> Callable[[Exchange], None]:
-    """A provider that fails, and tells in every field what it was asked and with which key."""
-    text = f"Canary-provider {UPSTREAM_KEY}"
+def echo_error(status: int, text: str) -> Script:
+    """A provider that fails, and tells in every field what it was asked."""
 
     def script(exchange: Exchange) -> None:
         echo = f"{text} {exchange.raw.decode()}"
@@ -105,7 +104,8 @@ def send_garbage(exchange: Exchange) -> None:
     exchange.answer(b"<html>Canary-garbage", content_type="text/html", x_canary="Canary-header")
 
 
-SCRIPTS = [answer, cut, fail_late, send_garbage, *map(echo_error, (400, 401, 404, 429, 500))]
+SCRIPTS: list[Script] = [answer, cut, fail_late, send_garbage]
+SCRIPTS += [echo_error(status, text) for status in (400, 401, 404, 429, 500) for text in ("Canary", UPSTREAM_KEY)]
 
 
 @dataclass
@@ -188,7 +188,7 @@ def aftermath(shared_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Af
     return found
 
 
-def canaries(text: str, key: str = "") -> list[str]:
+def canaries(text: str) -> list[str]:
     """Where the text has a canary in it, with a little of what is around."""
     starts = [start for start in range(len(text)) if text[start : start + 6].lower() == "canary"]
     return [text[max(0, start - 60) : start + 40] for start in starts]

@@ -133,3 +133,11 @@ def test_a_call_without_id_gets_one() -> None:
     (call,) = reply(Delta(tool_calls=(ToolCall(0, "", "f", "{}"),))).read().tool_calls
 
     assert re.fullmatch(r"call_[A-Za-z0-9]{24}", call.id)
+
+
+def test_what_a_provider_wants_back_stays_with_the_message() -> None:
+    whole = reply(
+        Delta(memo={"anthropic": [{"signature": "a"}]}), Delta("Hi"), Delta(memo={"anthropic": [{"signature": "b"}]})
+    ).read()
+
+    assert whole.message["memo"] == {"anthropic": [{"signature": "a"}, {"signature": "b"}]}

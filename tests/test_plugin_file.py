@@ -32,7 +32,8 @@ class Repeat(Flow):
         yield Delta(text=text * turn.options["times"])
 '''
 CONNECTOR = '''
-from app.connector import Connector, ConnectorOptions
+from app.connector import Connector
+from app.connector_schema import ConnectorOptions
 from app.messages import Delta
 
 

@@ -1,26 +1,16 @@
-"""From a model name to a reply: what names stand for, who may use them, and how replies run side by side."""
+"""From a model name to a task: what names stand for, and who may use them."""
 
-import io
-import itertools
-import json
-import logging
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from marshmallow import Schema, fields, validate
-from plain import HI, plain
-from upstream import Exchange, serving
+from plain import plain
 
-from app.errors import BadRequest, ClientGone, ModelNotFound, RateLimited, ServiceError
-from app.flow import ConnectorName, Flow, TemplateName, Turn
-from app.log import LOGGER, LineFormatter
-from app.messages import Delta, Reply
-from app.runner import Caller, Runner, interleave
-from app.scope import Scope
+from app.errors import BadRequest, ModelNotFound
+from app.flow import ConnectorName, Flow, TemplateName
+from app.runner import Caller, Runner
 from app.settings import FlowSettings, Preset, ServiceSchema, ServiceSettings, Settings
 from app.template import Templates
 from app.urn import Urn
@@ -30,7 +20,7 @@ TALK = "urn:cadenza:flow=talk"
 
 
 class Talk(Flow):
-    """Says what its options are."""
+    """Takes options of all kinds."""
 
     class Options(Schema):
         connector = ConnectorName(load_default="main")
@@ -38,24 +28,9 @@ class Talk(Flow):
         steps = fields.Integer(load_default=1, validate=validate.Range(1, 9))
         format_ = fields.String(data_key="format", load_default="text")
 
-    def run(self, turn: Turn) -> Iterator[Delta]:
-        yield Delta(json.dumps(dict(turn.options)), finish="stop")
-
-
-class Strict(Flow):
-    """Refuses."""
-
-    def run(self, turn: Turn) -> Iterator[Delta]:
-        yield from ()
-        raise BadRequest("no", param="messages")
-
 
 class Bare(Flow):
-    """Takes no options, and does not work."""
-
-    def run(self, turn: Turn) -> Iterator[Delta]:
-        yield Delta("Hel")
-        raise ValueError("canary")
+    """Takes no options."""
 
 
 def new_runner(
@@ -64,11 +39,9 @@ def new_runner(
     """A runner of these flows, with the connectors main and other."""
     nothing = FlowSettings({}, {})
     service = ServiceSettings(**ServiceSchema().load({}))
-    settings = Settings(
-        service, {}, {"talk": nothing, "bare": nothing, "strict": nothing, **(flows or {})}, presets or {}, {}
-    )
+    settings = Settings(service, {}, {"talk": nothing, "bare": nothing, **(flows or {})}, presets or {}, {})
     connectors = {name: plain("http://127.0.0.1:9", name) for name in ("main", "other")}
-    return Runner(settings, {"talk": Talk(), "bare": Bare(), "strict": Strict()}, connectors, Templates(folder))
+    return Runner(settings, {"talk": Talk(), "bare": Bare()}, connectors, Templates(folder))
 
 
 def options(runner: Runner, model: str) -> dict[str, Any]:
@@ -214,121 +187,9 @@ def test_the_models_are_the_flows_and_presets_that_a_caller_may_use(tmp_path: Pa
     assert [(str(urn), created) for urn, created in runner.models(ANYONE)] == [
         ("urn:cadenza:flow=talk", written),
         ("urn:cadenza:flow=bare", written),
-        ("urn:cadenza:flow=strict", written),
         ("urn:cadenza:preset=support", written),
     ]
     assert runner.models(Caller("bob", ())) == []
     assert [str(urn) for urn, _ in runner.models(Caller("bob", (Urn.parse("urn:cadenza:preset=support"),)))] == [
         "urn:cadenza:preset=support"
     ]
-
-
-def test_a_reply_is_what_the_flow_answers(tmp_path: Path) -> None:
-    runner = new_runner(tmp_path)
-
-    reply = runner.run(runner.resolve(f"{TALK}:steps=2", ANYONE), HI, Scope(), stream=True).read()
-
-    assert json.loads(reply.text)["steps"] == 2
-
-
-def test_what_a_flow_refuses_is_refused(tmp_path: Path) -> None:
-    runner = new_runner(tmp_path)
-
-    with pytest.raises(BadRequest) as caught:
-        runner.run(runner.resolve("urn:cadenza:flow=strict", ANYONE), HI, Scope(), stream=True).read()
-
-    assert caught.value.param == "messages"
-
-
-def test_a_mistake_of_a_flow_is_a_plain_error_and_a_line_without_words(tmp_path: Path) -> None:
-    handler = logging.StreamHandler(io.StringIO())
-    handler.setFormatter(LineFormatter())
-    LOGGER.addHandler(handler)
-    runner = new_runner(tmp_path)
-    try:
-        with pytest.raises(ServiceError) as caught:
-            runner.run(runner.resolve("urn:cadenza:flow=bare", ANYONE), HI, Scope(), stream=True).read()
-    finally:
-        LOGGER.removeHandler(handler)
-
-    assert caught.value.body() == ServiceError().body()
-    line = json.loads(handler.stream.getvalue())
-    assert (line["level"], line["message"]) == ("ERROR", "a flow failed")
-    kind, innermost, *frames = line["exc_info"].split(" < ")
-    assert (kind, innermost.partition(":")[0], innermost.split()[-1]) == ("ValueError", "tests/test_runner.py", "run")
-    assert [frame.split()[-1] for frame in frames] == ["_guard"]
-
-
-def words(*texts: str, error: ServiceError | None = None) -> Reply:
-    def source(_: bool) -> Iterator[Delta]:
-        for text in texts:
-            yield Delta(text)
-            time.sleep(0.002)
-        if error is not None:
-            raise error
-
-    return Reply(source)
-
-
-@pytest.mark.parametrize("number", [1, 3])
-def test_replies_that_run_side_by_side_keep_their_order(number: int) -> None:
-    scope = Scope()
-
-    arrived = list(interleave([words("a", "b", "c") for _ in range(number)], scope))
-
-    for reply in range(number):
-        assert [delta.text for which, delta in arrived if which == reply] == ["a", "b", "c"]
-    assert len(arrived) == 3 * number
-    assert scope.cancelled is None
-
-
-def test_replies_run_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=10)
-
-    def source(_: bool) -> Iterator[Delta]:
-        together.wait()
-        yield Delta("x")
-
-    assert len(list(interleave([Reply(source) for _ in range(3)], Scope()))) == 3
-
-
-def hang(exchange: Exchange) -> None:
-    exchange.begin()
-    exchange.event({"text": "Hel"})
-    exchange.wait_gone()
-
-
-def asked(url: str, scope: Scope) -> Reply:
-    return Reply(lambda stream: plain(url, retries=0).stream(HI, scope, stream))
-
-
-def test_the_first_failure_ends_the_others() -> None:
-    scope, error = Scope(), RateLimited()
-    with serving(hang) as upstream:
-        started = time.monotonic()
-
-        with pytest.raises(RateLimited) as caught:
-            list(interleave([asked(upstream.url, scope), words("a", "b", error=error)], scope))
-
-        assert caught.value is scope.cancelled is error
-        assert time.monotonic() - started < 3
-        assert all(call.seconds is not None for call in scope.calls)
-
-
-@pytest.mark.parametrize("number", [1, 3])
-def test_closing_early_ends_all(number: int) -> None:
-    scope = Scope()
-    with serving(hang) as upstream:
-        deltas = interleave([asked(upstream.url, scope) for _ in range(number)], scope)
-        assert sorted(which for which, _ in itertools.islice(deltas, number)) == list(range(number))
-        deltas.close()
-
-        assert len(scope.calls) == number
-        assert all(call.seconds is not None for call in scope.calls)
-        assert all(exchange.gone.wait(5) for exchange in upstream.exchanges)
-    assert isinstance(scope.cancelled, ClientGone) or number == 1
-
-
-def test_a_failure_of_the_only_reply_is_its_own() -> None:
-    with pytest.raises(RateLimited):
-        list(interleave([words("a", error=RateLimited())], Scope()))

@@ -176,7 +176,7 @@ def test_nothing_but_the_port_leads_in(ready: Site, tmp_path: Path) -> None:
     ready.start("--workers", "1")
     assert ready.process
 
-    kinds = [os.readlink(link) for link in Path(f"/proc/{ready.process.pid}/fd").iterdir()]
+    kinds = [str(link.readlink()) for link in Path(f"/proc/{ready.process.pid}/fd").iterdir()]
 
     assert len([kind for kind in kinds if kind.startswith("socket:")]) == 1
     assert list(home.rglob("*")) == []
@@ -234,6 +234,7 @@ def test_what_is_broken_does_not_start_as_gunicorns_own_command(ready: Site) -> 
     with pytest.raises(AssertionError, match="not ready in time"):
         start_plain(ready)
 
-    assert ready.process and ready.process.wait() == 1
+    assert ready.process
+    assert ready.process.wait() == 1
     assert "connectors.yaml:2: " in ready.log
     assert "Booting worker" not in ready.log

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_a_reload_is_not_held_up_by_the_streams_of_an_earlier_one(running: Site,
     for name in ("one", "two"):
         running.write("config/flows.yaml", PRESETS % name)
         reload(running)
-        wait_until(lambda name=name: offers(running, name))
+        wait_until(partial(offers, running, name))
     held.go.set()
 
     assert "[DONE]" in stream.read()
@@ -160,6 +161,17 @@ def test_a_reload_changes_how_much_is_logged(running: Site) -> None:
     running.ask()
 
     assert running.log == before
+
+
+def test_whatever_goes_wrong_is_refused_and_told_without_the_secrets_in_it(running: Site) -> None:
+    path = running.folder / "config/connectors.yaml"
+    path.write_text(path.read_text().replace("model: up", "model: up, key: !secret openai"))
+    running.write("secrets/openai", "sk-two\nsk-lines")
+    reload(running)
+    wait_until(lambda: "not reloaded" in running.log)
+
+    assert "sk-" not in running.log
+    assert running.ask().status_code == 200
 
 
 def test_gunicorns_own_configuration_is_applied_and_refused_in_the_same_way(running: Site) -> None:

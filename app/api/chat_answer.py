@@ -50,7 +50,7 @@ def render_completion(head: Head, replies: Sequence[Reply], usage: Usage | None)
     completion["choices"] = [
         {
             "index": index,
-            "message": {**reply.message, "refusal": reply.refusal or None, "annotations": []},
+            "message": render_message(reply),
             "logprobs": reply.logprobs,
             "finish_reason": render_finish(reply),
         }
@@ -59,6 +59,13 @@ def render_completion(head: Head, replies: Sequence[Reply], usage: Usage | None)
     if usage is not None:
         completion["usage"] = render_usage(usage)
     return completion
+
+
+def render_message(reply: Reply) -> dict[str, Any]:
+    """The reply as OpenAI's message object, without what is for connectors only."""
+    message = {**reply.message, "refusal": reply.refusal or None, "annotations": []}
+    message.pop("memo", None)
+    return message
 
 
 class ChunkWriter:

@@ -104,7 +104,9 @@ class Exchange:
             self._describe(self.scope, fields)
         if error is not None:
             fields["error.type"] = type(error).__name__
-            fields["error.code"] = error.code
+            # A code that comes from a provider is the provider's own word, which may quote the request.
+            failed = self.scope is not None and any(call.error for call in self.scope.calls)
+            fields["error.code"] = type(error).code if failed else error.code
         LOGGER.info("request", fields)
 
     def _describe(self, scope: Scope, fields: dict[str, Any]) -> None:

@@ -306,3 +306,7 @@ def test_every_recorded_answer_comes_out_right(path: Path) -> None:
     assert reply.text == text
     assert [(call.name, call.arguments) for call in reply.tool_calls] == calls
     assert reply.finish
+
+
+def test_what_other_providers_want_back_is_not_sent() -> None:
+    assert sent(Prompt(({**USER, "memo": {"anthropic": [1]}},)))["messages"] == [USER]
