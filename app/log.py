@@ -56,6 +56,8 @@ def configure(level: str) -> None:
     handler.setFormatter(LineFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(True)
+    # What cannot be written is left out, not printed with all its arguments.
+    logging.raiseExceptions = False
     # What no line tells needs not be found out for each.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
