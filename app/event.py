@@ -1,5 +1,6 @@
 """Server-sent events from a provider."""
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ MAX_EVENT = 16 * 1024 * 1024
 
 MAX_LINES = 65_536
 """Lines of data in one event: each takes more memory than its bytes."""
+
+_ALONE = re.compile(rb"data: ?([^\r\n]*)\n\n")
 
 
 class Event(NamedTuple):
@@ -28,40 +31,71 @@ def read_events(chunks: Iterator[bytes]) -> Iterator[Event]:
     Raises:
         UpstreamFailed: an event is larger than `MAX_EVENT`, or has more than `MAX_LINES`.
     """
-    name, data, size = "", list[bytes](), 0
-    for lines in _read_lines(chunks):
+    reader = _Reader()
+    for chunk in chunks:
+        # Nearly all that is ever streamed arrives one event at a time.
+        alone = _ALONE.fullmatch(chunk) if reader.between else None
+        if alone is not None:
+            yield Event("", alone[1])
+        else:
+            yield from reader.feed(chunk)
+    yield from reader.end()
+
+
+class _Reader:
+    """What has been read of an event that is not complete."""
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+        self._waiting = 0
+        self._begin()
+
+    @property
+    def between(self) -> bool:
+        """Whether nothing of an event has been read."""
+        return not (self._rest or self._data or self._name)
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        lines = self._take_lines(chunk)
         last = len(lines) - 1
         for number, line in enumerate(lines):
-            if line.startswith(b"data:"):
-                data.append(line[5:].removeprefix(b" "))
-                size += len(line)
-                if size > MAX_EVENT or len(data) > MAX_LINES:
-                    raise UpstreamFailed()
-            elif line.startswith(b"event:"):
-                name = line[6:].strip().decode(errors="replace")
-            elif not line:
-                if data:
-                    yield Event(name, b"\n".join(data), number < last)
-                name, data, size = "", [], 0
-    if data:
-        yield Event(name, b"\n".join(data))
+            if line:
+                self._take(line)
+            elif self._data:
+                yield Event(self._name, b"\n".join(self._data), number < last)
+                self._begin()
+            else:
+                self._begin()
 
+    def end(self) -> Iterator[Event]:
+        """The event that the end of the stream has left without its blank line."""
+        if self._rest:
+            self._take(b"".join(self._rest).removesuffix(b"\r"))
+        if self._data:
+            yield Event(self._name, b"\n".join(self._data))
 
-def _read_lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Whole lines, those that came together in one list."""
-    rest, size = list[bytes](), 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_EVENT:
+    def _begin(self) -> None:
+        self._name, self._data, self._size = "", list[bytes](), 0
+
+    def _take(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+            self._size += len(line)
+            if self._size > MAX_EVENT or len(self._data) > MAX_LINES:
+                raise UpstreamFailed()
+        elif line.startswith(b"event:"):
+            self._name = line[6:].strip().decode(errors="replace")
+
+    def _take_lines(self, chunk: bytes) -> list[bytes]:
+        """Whole lines; what is left of the last one waits."""
+        self._waiting += len(chunk)
+        if self._waiting > MAX_EVENT:
             raise UpstreamFailed()
+        self._rest.append(chunk)
         if b"\n" not in chunk:
-            rest.append(chunk)
-            continue
-        rest.append(chunk)
-        whole = b"".join(rest)
+            return []
+        whole = b"".join(self._rest)
         lines = whole.split(b"\n")
         tail = lines.pop()
-        rest, size = [tail] if tail else [], len(tail)
-        yield [line.removesuffix(b"\r") for line in lines] if b"\r" in whole else lines
-    if rest:
-        yield [b"".join(rest).removesuffix(b"\r")]
+        self._rest, self._waiting = [tail] if tail else [], len(tail)
+        return [line.removesuffix(b"\r") for line in lines] if b"\r" in whole else lines

@@ -59,8 +59,8 @@ class Delta(NamedTuple):
     """A piece of a reply. A whole reply may be one Delta.
 
     `finish` is one of OpenAI's finish reasons. `memo` is JSON that the provider wants back with the message, such as
-    signed thoughts before a tool call: `{connector type: list}`, opaque to everybody else. `more` says that another delta has already arrived: whoever
-    writes to a network may wait for it and write once.
+    signed thoughts before a tool call: `{connector type: list}`, opaque to everybody else. `more` says that another
+    delta has already arrived: whoever writes to a network may wait for it and write once.
     """
 
     text: str = ""

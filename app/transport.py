@@ -115,15 +115,20 @@ class Answer:
             ServiceError: the reason why the call was cut.
         """
         left = MAX_BYTES
-        while True:
-            data = self._read()
+        try:
+            while data := self._receive():
+                self._call.check()
+                left -= len(data)
+                if left < 0:
+                    raise UpstreamFailed()
+                yield data
             self._call.check()
-            if not data:
-                return
-            left -= len(data)
-            if left < 0:
-                raise UpstreamFailed()
-            yield data
+        except (TimeoutError, ReadTimeoutError) as error:
+            self._call.check()
+            raise UpstreamTimeout() from error
+        except (HTTPError, OSError, ValueError, UpstreamFailed) as error:
+            self._call.check()
+            raise UpstreamFailed() from error
 
     def read(self, limit: int) -> bytes:
         """The whole body; `UpstreamFailed` if it is longer than `limit` bytes."""
@@ -147,16 +152,6 @@ class Answer:
             for _ in range(DRAIN_READS):
                 if not self._receive():
                     return
-
-    def _read(self) -> bytes:
-        try:
-            return self._receive()
-        except (TimeoutError, ReadTimeoutError) as error:
-            self._call.check()
-            raise UpstreamTimeout() from error
-        except (HTTPError, OSError, ValueError, UpstreamFailed) as error:
-            self._call.check()
-            raise UpstreamFailed() from error
 
     def _receive(self) -> bytes:
         """What has arrived; nothing at the end."""

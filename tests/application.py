@@ -10,6 +10,7 @@ from typing import Any
 
 from upstream import Script, Upstream, completion, reply, serving
 from werkzeug.test import TestResponse
+from werkzeug.wsgi import ClosingIterator
 
 from app import create_app
 from app.folder import Folders
@@ -21,7 +22,7 @@ WHOLE = "urn:cadenza:flow=chat:connector=whole"
 
 HI = [{"role": "user", "content": "Hi"}]
 
-SWITCHES = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
+SWITCHES = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing", "raiseExceptions")
 """What a service changes in the `logging` module."""
 
 
@@ -41,6 +42,7 @@ class Application:
         for name, text in {"connectors": connectors, "service": "retries: 0", **files}.items():
             (self.folders.config / f"{name}.yaml").write_text(text)
         self.wsgi = create_app(self.folders)
+        self.wsgi.wsgi_app = InOrder(self.wsgi.wsgi_app)  # type: ignore[method-assign]
         self.client = self.wsgi.test_client()
         self.key = KeyRing(self.folders.secrets / "keys").add("alice")
 
@@ -69,6 +71,31 @@ class Application:
         assert answer.status_code == 200, answer.text
         (exchange,) = self.upstream.exchanges
         return dict(exchange.body)
+
+
+class InOrder:
+    """Does with WSGI's `write` what servers do and werkzeug's test client does not: what is written comes in its turn."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterator[bytes]:
+        written: list[bytes] = []
+
+        def start(*arguments: Any) -> Any:
+            start_response(*arguments)
+            return written.append
+
+        body = self._application(environ, start)
+        return ClosingIterator(_ordered(body, written), getattr(body, "close", None))
+
+
+def _ordered(body: Any, written: list[bytes]) -> Iterator[bytes]:
+    for data in body:
+        while written:
+            yield written.pop(0)
+        yield data
+    yield from written
 
 
 def make_folders(folder: Path) -> Folders:

@@ -35,6 +35,13 @@ def test_extensions_and_trailers_are_passed_over() -> None:
     assert body.ended
 
 
+def test_a_chunk_that_looks_like_one_and_is_not_is_read_by_its_size() -> None:
+    body = ChunkedBody()
+
+    assert body.feed(b"1\r\na\r\n2\r\nbc\r\n") == b"abc"
+    assert body.feed(b"6\r\na\r\nb\r\n\r\n") == b"a\r\nb\r\n"
+
+
 @pytest.mark.parametrize(
     "stream",
     [

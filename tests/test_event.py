@@ -33,7 +33,7 @@ def test_events_are_read(stream: bytes, events: list[tuple[str, bytes]]) -> None
     assert read(stream) == events
 
 
-TEXTS = st.lists(st.text(st.characters(exclude_characters="\r\n"), min_size=1), min_size=1, max_size=5)
+TEXTS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1), min_size=1, max_size=5)
 
 
 @given(TEXTS, st.sampled_from(["\n", "\r\n"]), st.integers(1, 9))

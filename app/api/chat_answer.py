@@ -112,8 +112,12 @@ def render_chunks(head: Head, replies: Sequence[Reply], scope: Scope, options: M
     opened = set[int]()
     with closing(interleave(replies, scope)) as deltas:
         for index, delta in deltas:
-            yield from _render_frames(writer, index, delta, index in opened)
-            opened.add(index)
+            if delta.text and index in opened and not (delta.refusal or delta.tool_calls or delta.logprobs):
+                # Nearly all that is ever streamed.
+                yield writer.render(index, {"content": delta.text}, delta.more)
+            else:
+                yield from _render_frames(writer, index, delta, index in opened)
+                opened.add(index)
     for index, reply in enumerate(replies):
         if index not in opened:
             yield writer.render(index, OPENING)
