@@ -201,7 +201,7 @@ class Reply:
             self.finish = delta.finish
         if delta.usage:
             self.usage = delta.usage if self.usage is None else self.usage + delta.usage
-        if delta.refusal or delta.reasoning or delta.logprobs or delta.memo:
+        if any((delta.refusal, delta.reasoning, delta.logprobs, delta.memo)):
             self._add_rare(delta)
         return delta
 
@@ -213,10 +213,13 @@ class Reply:
         for kind, items in (delta.memo or {}).items():
             self._memo.setdefault(kind, []).extend(items)
         if delta.logprobs:
-            kept = self._logprobs or {"content": None, "refusal": None}
-            for kind, tokens in delta.logprobs.items():
-                kept[kind] = kept[kind] + tokens if kept[kind] and tokens else kept[kind] or tokens
-            self._logprobs = kept
+            self._add_logprobs(delta.logprobs)
+
+    def _add_logprobs(self, more: Logprobs) -> None:
+        kept = self._logprobs or {"content": None, "refusal": None}
+        for kind, tokens in more.items():
+            kept[kind] = kept[kind] + tokens if kept[kind] and tokens else kept[kind] or tokens
+        self._logprobs = kept
 
     def _number(self, call: ToolCall) -> ToolCall:
         known = self._numbers.get(call.index)

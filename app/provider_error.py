@@ -69,14 +69,18 @@ def parse_detail(body: Any) -> Detail:
     error = body.get("error")
     if isinstance(error, str):
         return Detail(error, code=_text(body.get("code")))
-    source = error if isinstance(error, dict) else body
-    message = source.get("message") or source.get("Message") or source.get("detail")
+    return _parse_source(error if isinstance(error, dict) else body)
+
+
+def _parse_source(source: dict[str, Any]) -> Detail:
+    messages = [source.get(key) for key in ("message", "Message", "detail")]
+    statuses = [source.get(key) for key in ("status", "status_code", "code")]
     return Detail(
-        message if isinstance(message, str) else "",
+        next((each for each in messages if isinstance(each, str) and each), ""),
         _text(source.get("type") or source.get("error_type")) or "",
         _text(source.get("param")),
         _text(source.get("code")),
-        next((source[key] for key in ("status", "status_code", "code") if type(source.get(key)) is int), 0),
+        next((each for each in statuses if type(each) is int), 0),
     )
 
 
