@@ -90,7 +90,6 @@ class Upstream:
         for connection in self._connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -100,8 +99,7 @@ class Upstream:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError, ValueError):
-            reader = connection.makefile("rb")
+        with connection, suppress(OSError, ValueError), connection.makefile("rb") as reader:
             for exchange in _read(connection, reader):
                 self.exchanges.append(exchange)
                 self.script(exchange)
