@@ -42,7 +42,7 @@ _TOO_LONG = (
     "too many tokens",
 )
 _TOO_LONG_TYPES = {"exceed_context_size_error", "too_many_prompt_tokens", "TOO_MANY_TOKENS"}
-_BAD_KEY = ("incorrect api key", "invalid api key", "api key not valid")
+_OURS = ("incorrect api key", "invalid api key", "api key not valid", "model not found")
 
 
 class Detail(NamedTuple):
@@ -142,7 +142,8 @@ def _seconds_until(value: str) -> float:
 
 
 def _bad_request(detail: Detail) -> ServiceError:
-    if any(phrase in detail.message.lower() for phrase in _BAD_KEY):
+    # A key or a model that the provider does not know is ours, whatever the status says.
+    if detail.code == "model_not_found" or any(phrase in detail.message.lower() for phrase in _OURS):
         return UpstreamRefused()
     code = detail.code
     if _too_long(detail):

@@ -265,3 +265,14 @@ def test_whatever_stands_for_a_pause_is_a_pause_or_none(value: str) -> None:
     seconds = parse_retry_after({"retry-after": value, "retry-after-ms": value})
 
     assert seconds is None or 0 < seconds < float("inf")
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        pytest.param(Detail("The requested model 'x' does not exist.", code="model_not_found"), id="Responses"),
+        pytest.param(Detail("Model not found: x"), id="xAI"),
+    ],
+)
+def test_a_model_that_the_provider_does_not_know_is_our_fault_whatever_the_status(detail: Detail) -> None:
+    assert isinstance(classify(400, detail), UpstreamRefused)
