@@ -42,7 +42,14 @@ _TOO_LONG = (
     "too many tokens",
 )
 _TOO_LONG_TYPES = {"exceed_context_size_error", "too_many_prompt_tokens", "TOO_MANY_TOKENS"}
-_OURS = ("incorrect api key", "invalid api key", "api key not valid", "model not found")
+_OURS = (
+    "incorrect api key",
+    "invalid api key",
+    "api key not valid",
+    "api key not found",
+    "api key expired",
+    "model not found",
+)
 
 
 class Detail(NamedTuple):
