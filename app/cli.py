@@ -1,4 +1,4 @@
-"""The command line: `cadenza check`, `cadenza run`, `cadenza keys`."""
+"""The command line: `cadenza check`, `cadenza run`, `cadenza keys`, `cadenza connectors`."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence, Sized
 
 from app import Loaded, load_service
+from app.connector_command import add_connectors
 from app.folder import ROOT, Folders
 from app.key import KeyRing
 from app.server import PROBLEMS, start_model
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument("--welcome", action="store_true", help="make the first key if there is none; print a curl line")
     server.set_defaults(command=run)
     _add_keys(commands.add_parser("keys", help="the API keys that clients use"))
+    add_connectors(commands.add_parser("connectors", help="what can be asked, and whether it answers"))
     return parser
 
 

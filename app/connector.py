@@ -21,6 +21,9 @@ from app.transport import Answer, ConnectFailed, ConnectTimeout, Timeout, Upstre
 
 EMBEDDED_VARIABLE = "CADENZA_EMBEDDED_URL"
 
+IDLE = {"logprobs": False, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {}, "parallel_tool_calls": True}
+"""Values of parameters that ask for nothing: a format that lacks the parameter honours them."""
+
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of one whole answer."""
 
@@ -134,13 +137,15 @@ class Connector:
     def _fit(self, prompt: Prompt) -> Prompt:
         given = {*prompt.params, *(("tools",) if prompt.tools else ())}
         unknown = given - self.knows if self.knows is not None else set[str]()
-        for name in (given & self._refuses) | (unknown - self._drops):
+        # Many clients always send what changes nothing.
+        idle = {name for name in unknown if name in IDLE and prompt.params[name] == IDLE[name]}
+        for name in (given & self._refuses) | (unknown - self._drops - idle):
             raise BadRequest(
                 f"Unsupported parameter: '{name}' is not supported with this model.",
                 param=name,
                 code="unsupported_parameter",
             )
-        dropped = given & self._drops
+        dropped = given & self._drops | idle
         if not dropped:
             return prompt
         if "tools" in dropped:

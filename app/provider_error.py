@@ -86,9 +86,13 @@ def _parse_source(source: dict[str, Any]) -> Detail:
         next((each for each in messages if isinstance(each, str) and each), ""),
         _text(source.get("type") or source.get("error_type")) or "",
         _text(source.get("param")),
-        _text(source.get("code")),
+        _text(source.get("code") or _nested_code(source.get("details"))),
         next((each for each in statuses if type(each) is int), 0),
     )
+
+
+def _nested_code(details: object) -> object:
+    return details.get("error_code") if isinstance(details, dict) else None
 
 
 def classify(status: int, detail: Detail, retry_after: float | None = None) -> ServiceError:
@@ -149,6 +153,8 @@ def _seconds_until(value: str) -> float:
 
 
 def _bad_request(detail: Detail) -> ServiceError:
+    if "credit balance is too low" in detail.message.lower():
+        return QuotaExceeded()
     # A key or a model that the provider does not know is ours, whatever the status says.
     if detail.code == "model_not_found" or any(phrase in detail.message.lower() for phrase in _OURS):
         return UpstreamRefused()

@@ -111,7 +111,7 @@ def post_worker_init(worker: Any) -> None:
 
     def enable_accepting(enabled: bool) -> None:
         enable(enabled)
-        if not worker.alive:
+        if not enabled and not worker.alive:
             # Left open to the end of the last stream, they would let clients wait for nobody.
             for listener in worker.sockets:
                 listener.close()

@@ -1,6 +1,7 @@
 """Real services for the tests: a gunicorn of their own, with folders and keys of its own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,6 +17,14 @@ import pytest
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that connections are given by themselves."""
+    for port in random.sample(range(10_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("there is no free port")
 
 
 @dataclass
@@ -35,8 +44,7 @@ class Site:
             path.mkdir(mode=0o700)
             self.environ[f"CADENZA_{name.upper()}"] = str(path)
         self.environ = {**os.environ, **self.environ, "PYTHONUNBUFFERED": "1"}
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:

@@ -406,6 +406,13 @@ def test_a_parameter_that_a_format_does_not_know_is_refused_unless_it_is_to_be_d
     assert upstream.exchanges[0].body["params"] == {"seed": 1}
 
 
+def test_a_parameter_that_asks_for_nothing_is_known_to_every_format() -> None:
+    with serving(lambda exchange: exchange.answer(END)) as upstream:
+        list(narrow(upstream.url).stream(HI.with_params(logprobs=False, presence_penalty=0), Scope(), False))
+
+    assert upstream.exchanges[0].body["params"] == {}
+
+
 def test_a_format_may_stream_elsewhere_and_sign_each_request() -> None:
     with serving(lambda exchange: exchange.answer(END)) as upstream:
         for stream in (True, False):

@@ -276,3 +276,13 @@ def test_whatever_stands_for_a_pause_is_a_pause_or_none(value: str) -> None:
 )
 def test_a_model_that_the_provider_does_not_know_is_our_fault_whatever_the_status(detail: Detail) -> None:
     assert isinstance(classify(400, detail), UpstreamRefused)
+
+
+def test_an_account_without_credit_is_a_quota_whatever_the_status() -> None:
+    assert isinstance(classify(400, Detail("Your credit balance is too low to access the API.")), QuotaExceeded)
+
+
+def test_a_code_may_stand_among_the_details() -> None:
+    body = {"error": {"message": "Spend limit", "details": {"error_code": "enforced_spend_limit_reached"}}}
+
+    assert isinstance(classify(429, parse_detail(body)), QuotaExceeded)

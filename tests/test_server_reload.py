@@ -5,12 +5,16 @@ import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import Site
 from pressure import Held, Stream, load, wait_until, workers
 from test_embedded import needs_model
 from upstream import Upstream, serving
+
+from app import server
+from app.log import LineFormatter
 
 PRESETS = "presets: {%s: {flow: chat, connector: main}}\n"
 OWN_CONFIG = "exec(open('config/gunicorn.conf.py').read())\n"
@@ -123,6 +127,21 @@ def test_a_reload_is_not_held_up_by_the_streams_of_an_earlier_one(running: Site,
     assert running.stop() == 0
 
 
+@pytest.mark.parametrize(("hook", "arguments"), [("post_fork", "a, w"), ("post_worker_init", "w")])
+def test_a_reload_while_workers_start_hurts_nobody(site: Site, upstream: Upstream, hook: str, arguments: str) -> None:
+    slow = f"import time\ndef {hook}({arguments}):\n    server.{hook}({arguments})\n    time.sleep(0.5)\n"
+    site.write("config/connectors.yaml", f"main: {{type: openai, url: '{upstream.url}', model: up}}\n")
+    site.write("config/gunicorn.conf.py", OWN_CONFIG + slow)
+    site.start("--workers", "1")
+    for name in ("one", "two"):
+        site.write("config/flows.yaml", PRESETS % name)
+        reload(site)
+        wait_until(lambda: len(workers(site)) == 2)
+    wait_until(lambda: offers(site, "two"))
+
+    assert "ERROR" not in site.log
+
+
 def test_a_killed_worker_is_replaced_while_those_of_before_finish_their_streams(running: Site, held: Held) -> None:
     stream = Stream(running)
     before = set(workers(running))
@@ -163,15 +182,30 @@ def test_a_reload_changes_how_much_is_logged(running: Site) -> None:
     assert running.log == before
 
 
-def test_whatever_goes_wrong_is_refused_and_told_without_the_secrets_in_it(running: Site) -> None:
-    path = running.folder / "config/connectors.yaml"
-    path.write_text(path.read_text().replace("model: up", "model: up, key: !secret openai"))
-    running.write("secrets/openai", "sk-two\nsk-lines")
-    reload(running)
-    wait_until(lambda: "not reloaded" in running.log)
+class Unloadable:
+    """An application as gunicorn knows it, whose code fails when it is imported."""
 
-    assert "sk-" not in running.log
-    assert running.ask().status_code == 200
+    callable = "what was served"
+
+    def wsgi(self) -> None:
+        raise ValueError("sk-secret")
+
+
+def test_whatever_goes_wrong_is_told_by_its_kind_only(
+    site: Site, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write("config/connectors.yaml", f"main: {{type: openai, url: '{upstream.url}', model: up}}\n")
+    for name in ("CADENZA_CONFIG", "CADENZA_TEMPLATES", "CADENZA_SECRETS"):
+        monkeypatch.setenv(name, site.environ[name])
+    app = Unloadable()
+
+    with pytest.raises(SystemExit):
+        server.on_starting(SimpleNamespace(app=app))
+
+    line = LineFormatter().format(caplog.records[-1])
+    assert "ValueError" in line
+    assert "sk-secret" not in line
+    assert app.callable == "what was served"
 
 
 def test_gunicorns_own_configuration_is_applied_and_refused_in_the_same_way(running: Site) -> None:
