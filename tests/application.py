@@ -74,7 +74,7 @@ class Application:
 
 
 class InOrder:
-    """Does with WSGI's `write` what servers do and werkzeug's test client does not: what is written comes in its turn."""
+    """Does with WSGI's `write` what servers do and werkzeug's test client does not: all comes in its turn."""
 
     def __init__(self, application: Any) -> None:
         self._application = application

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import orjson
 import pytest
@@ -211,9 +212,9 @@ def test_a_client_that_does_not_read_is_not_waited_for() -> None:
     client, ours = socket.socketpair()
     ours.setblocking(False)
     with client, ours:
-        with pytest.raises(BlockingIOError):
-            while True:
-                ours.send(b"x" * 65536)
+        with suppress(BlockingIOError):
+            while ours.send(b"x" * 65536):
+                pass
         slow = Slow()
         server = Server(iter(slow), ours)
         thread = in_thread(server)

@@ -108,7 +108,8 @@ def test_an_answer_comes_whole(stage: Stage) -> None:
 
     assert answer.choices[0].message.content == "Hello!"
     assert answer.model == MODEL
-    assert answer.usage and answer.usage.total_tokens == 12
+    assert answer.usage
+    assert answer.usage.total_tokens == 12
     assert "stream" not in stage.upstream.exchanges[0].body, "who does not stream asks for a whole answer"
 
 
@@ -125,7 +126,8 @@ def test_an_answer_comes_in_pieces(stage: Stage) -> None:
     )
 
     assert "".join(each.choices[0].delta.content or "" for each in chunks if each.choices) == "one two three"
-    assert chunks[-1].usage and chunks[-1].usage.total_tokens == 12
+    assert chunks[-1].usage
+    assert chunks[-1].usage.total_tokens == 12
     assert len({each.id for each in chunks}) == 1
     assert stage.upstream.exchanges[0].body["stream"] is True
 
@@ -378,7 +380,8 @@ def test_n_choices_run_side_by_side(stage: Stage) -> None:
     assert time.monotonic() - started < 3 * 2 * 0.3
     assert [choice.message.content for choice in whole.choices] == ["one two"] * 3
     assert set(texts.values()) == {"one two"}
-    assert whole.usage and whole.usage.completion_tokens == 3 * 7
+    assert whole.usage
+    assert whole.usage.completion_tokens == 3 * 7
 
 
 def test_one_line_a_request_tells_what_was_done_and_nothing_that_was_said(stage: Stage) -> None:
