@@ -15,7 +15,18 @@ from app.scope import Scope
 from connectors.openai import OpenAI
 
 RECORDINGS = Path(os.environ.get("CADENZA_RECORDINGS", Path(__file__).parents[3] / "shared/providers/recordings"))
-SPEAKERS = ["openai_chat", "azure_chat", "groq", "llamacpp", "deepseek", "openrouter", "mistral", "ollama_compat", "perplexity", "xai_chat"]
+SPEAKERS = [
+    "openai_chat",
+    "azure_chat",
+    "groq",
+    "llamacpp",
+    "deepseek",
+    "openrouter",
+    "mistral",
+    "ollama_compat",
+    "perplexity",
+    "xai_chat",
+]
 USER = {"role": "user", "content": "Hi"}
 COUNTED = Usage(input_tokens=5, output_tokens=7)
 
