@@ -11,7 +11,7 @@ import orjson
 from marshmallow import Schema
 
 from app.connector_schema import EMBEDDED, ConnectorOptions
-from app.errors import BadRequest, ServiceError, UpstreamFailed, UpstreamRefused
+from app.errors import BadRequest, ServiceError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from app.event import Event, read_events
 from app.messages import Delta, Prompt
 from app.provider_error import Detail, classify, classify_late, parse_detail, parse_retry_after
@@ -29,6 +29,9 @@ MAX_ANSWER = 16 * 1024 * 1024
 
 MAX_ERROR = 65_536
 """Bytes of an error answer that are read."""
+
+ERROR_SECONDS = 5.0
+"""Seconds that the body of an error answer is waited for: its status says most."""
 
 MAX_WAIT = 10.0
 """Seconds that a retry is waited for; who asks for more gets no retry."""
@@ -130,7 +133,9 @@ class Connector:
         return self._without_secrets(classify_late(parse_detail(body)))
 
     def _open(self, stream: bool) -> Upstream:
-        headers = {"Content-Type": "application/json", **self.render_headers(), **self.options["headers"]}
+        given = self.options["headers"].items()
+        more = {name: value.reveal() if isinstance(value, Secret) else value for name, value in given}
+        headers = {"Content-Type": "application/json", **self.render_headers(), **more}
         url = self.url.rstrip("/") + self.address(stream)
         return Upstream(url, headers, self.timeout, self.options["proxy"], self.options["ca"])
 
@@ -186,13 +191,15 @@ class Connector:
 
     def _read_detail(self, answer: Answer) -> Detail:
         try:
-            return parse_detail(answer.read(MAX_ERROR))
-        except UpstreamFailed:
+            return parse_detail(answer.read(MAX_ERROR, ERROR_SECONDS))
+        except (UpstreamFailed, UpstreamTimeout):
             return Detail()
 
     def _without_secrets(self, error: ServiceError) -> ServiceError:
-        if self.key is not None and self.key.within(f"{error.message} {error.param} {error.code}"):
-            return UpstreamRefused()
+        text = f"{error.message} {error.param} {error.code}"
+        for value in (self.key, *self.options["headers"].values()):
+            if isinstance(value, Secret) and value.within(text):
+                return UpstreamRefused()
         return error
 
     def _parse(self, answer: Answer, call: Call, stream: bool) -> Generator[Delta, None, None]:

@@ -12,7 +12,7 @@ MAX_EVENT = 16 * 1024 * 1024
 MAX_LINES = 65_536
 """Lines of data in one event: each takes more memory than its bytes."""
 
-_ALONE = re.compile(rb"data: ?([^\r\n]*)\n\n")
+_ALONE = re.compile(rb"data: ?([^\r\n]+)\n\n")
 
 
 class Event(NamedTuple):
@@ -37,9 +37,13 @@ def read_events(chunks: Iterator[bytes]) -> Iterator[Event]:
         alone = _ALONE.fullmatch(chunk) if reader.between else None
         if alone is not None:
             yield Event("", alone[1])
-        else:
-            yield from reader.feed(chunk)
-    yield from reader.end()
+            continue
+        events = reader.feed(chunk)
+        last = len(events) - 1
+        for number, (name, data) in enumerate(events):
+            yield Event(name, data, number < last)
+    for name, data in reader.end():
+        yield Event(name, data)
 
 
 class _Reader:
@@ -48,31 +52,35 @@ class _Reader:
     def __init__(self) -> None:
         self._rest: list[bytes] = []
         self._waiting = 0
+        self._started = False
         self._begin()
 
     @property
     def between(self) -> bool:
         """Whether nothing of an event has been read."""
-        return not (self._rest or self._data or self._name)
+        return self._started and not (self._rest or self._data or self._name)
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
-        lines = self._take_lines(chunk)
-        last = len(lines) - 1
-        for number, line in enumerate(lines):
+    def feed(self, chunk: bytes) -> list[tuple[str, bytes]]:
+        """The events that `chunk` completes: their names and data."""
+        events = []
+        for line in self._take_lines(chunk):
             if line:
                 self._take(line)
-            elif self._data:
-                yield Event(self._name, b"\n".join(self._data), number < last)
-                self._begin()
             else:
-                self._begin()
+                events += self._complete()
+        return events
 
-    def end(self) -> Iterator[Event]:
+    def end(self) -> list[tuple[str, bytes]]:
         """The event that the end of the stream has left without its blank line."""
         if self._rest:
             self._take(b"".join(self._rest).removesuffix(b"\r"))
-        if self._data:
-            yield Event(self._name, b"\n".join(self._data))
+        return self._complete()
+
+    def _complete(self) -> list[tuple[str, bytes]]:
+        name, data = self._name, b"\n".join(self._data)
+        self._begin()
+        # An event without data is none, and neither is one whose data is empty.
+        return [(name, data)] if data else []
 
     def _begin(self) -> None:
         self._name, self._data, self._size = "", list[bytes](), 0
@@ -97,5 +105,8 @@ class _Reader:
         whole = b"".join(self._rest)
         lines = whole.split(b"\n")
         tail = lines.pop()
+        if not self._started:
+            self._started = True
+            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
         self._rest, self._waiting = [tail] if tail else [], len(tail)
         return [line.removesuffix(b"\r") for line in lines] if b"\r" in whole else lines

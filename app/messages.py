@@ -194,9 +194,11 @@ class Reply:
 
     def _add(self, delta: Delta) -> Delta:
         if delta.text:
+            if type(delta.text) is not str:
+                raise TypeError("the text of a delta is a string")
             self._text.append(delta.text)
         if delta.tool_calls:
-            delta = delta._replace(tool_calls=tuple(self._number(call) for call in delta.tool_calls))
+            delta = delta._replace(tool_calls=tuple(filter(None, map(self._number, delta.tool_calls))))
         if delta.finish:
             self.finish = delta.finish
         if delta.usage:
@@ -221,12 +223,16 @@ class Reply:
             kept[kind] = kept[kind] + tokens if kept[kind] and tokens else kept[kind] or tokens
         self._logprobs = kept
 
-    def _number(self, call: ToolCall) -> ToolCall:
+    def _number(self, call: ToolCall) -> ToolCall | None:
+        """The call as it goes on; None while its name has not come, without which nobody could use it."""
         known = self._numbers.get(call.index)
         if known is None or (call.id and call.id != self._calls[known][0]):
             known = self._numbers[call.index] = len(self._calls)
-            id_ = call.id or new_id("call_", 24)
-            self._calls.append([id_, call.name, call.arguments])
-            return ToolCall(known, id_, call.name, call.arguments)
-        self._calls[known].append(call.arguments)
-        return ToolCall(known, arguments=call.arguments)
+            self._calls.append([call.id or new_id("call_", 24), call.name, call.arguments])
+            return ToolCall(known, *self._calls[known]) if call.name else None
+        whole = self._calls[known]
+        whole.append(call.arguments)
+        if whole[1]:
+            return ToolCall(known, arguments=call.arguments)
+        whole[1] = call.name
+        return ToolCall(known, whole[0], call.name, "".join(whole[2:])) if call.name else None

@@ -5,11 +5,11 @@ import inspect
 import queue
 import threading
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from marshmallow import RAISE, Schema, ValidationError
 
@@ -22,6 +22,15 @@ from app.messages import Delta, Prompt, Reply
 from app.scope import Scope
 from app.template import Templates
 from app.urn import Urn, UrnError
+
+Item = TypeVar("Item")
+Arrivals = queue.Queue[tuple[int, Delta | ServiceError | None]]
+
+AHEAD = 64
+"""Deltas that may wait for a client which reads slower than its choices come."""
+
+PAUSE = 0.25
+"""Seconds after which who waits to put one asks whether the request goes on."""
 
 
 @dataclass(frozen=True)
@@ -143,13 +152,13 @@ def interleave(replies: Sequence[Reply], scope: Scope) -> Generator[tuple[int, D
         ServiceError: the first failure of any of them, the others are ended; or why the scope was cancelled.
     """
     if len(replies) == 1:
-        with closing(_guard(replies[0], scope)) as deltas:
+        with closing(_watch(replies[0], scope)) as deltas:
             for delta in deltas:
                 yield 0, delta
         return
-    arrived: queue.SimpleQueue[tuple[int, Delta | ServiceError | None]] = queue.SimpleQueue()
+    arrived = Arrivals(AHEAD)
     threads = [
-        threading.Thread(target=_pump, args=(number, _guard(reply, scope), arrived), daemon=True)
+        threading.Thread(target=_pump, args=(number, _watch(reply, scope), arrived, scope), daemon=True)
         for number, reply in enumerate(replies)
     ]
     for thread in threads:
@@ -158,7 +167,7 @@ def interleave(replies: Sequence[Reply], scope: Scope) -> Generator[tuple[int, D
     reason: ServiceError = ClientGone()
     try:
         while running:
-            number, item = arrived.get()
+            number, item = _get(arrived, scope)
             if isinstance(item, ServiceError):
                 reason = item
                 raise item
@@ -173,36 +182,54 @@ def interleave(replies: Sequence[Reply], scope: Scope) -> Generator[tuple[int, D
             thread.join()
 
 
-def _pump(
-    number: int, deltas: Iterator[Delta], arrived: "queue.SimpleQueue[tuple[int, Delta | ServiceError | None]]"
-) -> None:
-    try:
-        for delta in deltas:
-            arrived.put((number, delta))
-    except ServiceError as error:
-        arrived.put((number, error))
-    else:
-        arrived.put((number, None))
-
-
-def _guard(reply: Reply, scope: Scope) -> Generator[Delta, None, None]:
-    """The deltas of `reply` while its scope lasts.
+def guard(items: Iterator[Item]) -> Generator[Item, None, None]:
+    """The items, with whatever a mistake in the code that makes them raises turned into what a client may see.
 
     Raises:
-        ServiceError: what the flow raises; the plain one for whatever its own mistake raises.
+        ServiceError: as it was raised, or the plain one for all else; the log has its type and place.
     """
     try:
-        with closing(reply):
-            for delta in reply:
-                # A flow that asks nobody would not notice.
-                if scope.cancelled is not None:
-                    raise scope.cancelled
-                yield delta
-    except ServiceError:
+        yield from items
+    except (ServiceError, GeneratorExit):
         raise
-    except Exception as error:  # A flow is somebody's code: anything may come out of it.
+    except BaseException as error:  # A flow is somebody's code: anything may come out of it, sys.exit too.
         LOGGER.error("a flow failed", exc_info=True)
         raise ServiceError() from error
+
+
+def _watch(reply: Reply, scope: Scope) -> Generator[Delta, None, None]:
+    """The deltas of `reply` while its scope lasts: a flow that asks nobody would not notice its end."""
+    with closing(reply):
+        for delta in guard(iter(reply)):
+            if scope.cancelled is not None:
+                raise scope.cancelled
+            yield delta
+
+
+def _pump(number: int, deltas: Iterator[Delta], arrived: Arrivals, scope: Scope) -> None:
+    """Puts what comes where the others' is put, and waits while there is too much of it."""
+    end: ServiceError | None = None
+    try:
+        for delta in deltas:
+            _put(arrived, (number, delta), scope)
+    except ServiceError as error:
+        end = error
+    _put(arrived, (number, end), scope)
+
+
+def _get(arrived: Arrivals, scope: Scope) -> tuple[int, Delta | ServiceError | None]:
+    while True:
+        with suppress(queue.Empty):
+            return arrived.get(timeout=PAUSE)
+        if scope.cancelled is not None:
+            raise scope.cancelled
+
+
+def _put(arrived: Arrivals, item: tuple[int, Delta | ServiceError | None], scope: Scope) -> None:
+    while scope.cancelled is None:
+        with suppress(queue.Full):
+            arrived.put(item, timeout=PAUSE)
+            return
 
 
 def _explain(schema: Schema, flow: str, error: ValidationError) -> BadRequest:

@@ -27,6 +27,9 @@ PATIENCE = 9.5
 
 MAX_WRITE = 65_536
 
+MAX_PULSE = 1024
+"""Bytes for which there is room whenever a socket is said to have some."""
+
 Headers = list[tuple[str, str]]
 Write = Callable[[bytes], object]
 StartResponse = Callable[[str, Headers], Write]
@@ -125,9 +128,11 @@ class EventStream:
             return
         try:
             due = now - self._last >= (PATIENCE if self._write is None else SILENCE)
-            if (due or self._pending) and self._writable():
+            # Never more than fits: the watcher must not wait for one client while others need it.
+            small = 0 < sum(map(len, self._pending)) <= MAX_PULSE
+            if (due or small) and self._writable():
                 with suppress(OSError):
-                    self._open()(self._take() or KEEP_ALIVE)
+                    self._open()(self._take() if small else KEEP_ALIVE)
                 self._last = now
         finally:
             self._turn.release()

@@ -5,6 +5,8 @@ prepared once, and sent by the adapter.
 """
 
 import copy
+import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -130,13 +132,16 @@ class Answer:
             self._call.check()
             raise UpstreamFailed() from error
 
-    def read(self, limit: int) -> bytes:
-        """The whole body; `UpstreamFailed` if it is longer than `limit` bytes."""
+    def read(self, limit: int, seconds: float | None = None) -> bytes:
+        """The whole body; `UpstreamFailed` if it is longer than `limit` bytes, or takes longer than `seconds`."""
+        if seconds is not None:
+            self._call.allow_silence(seconds)
+        end = time.monotonic() + (seconds or math.inf)
         parts = []
         for data in self.chunks():
             parts.append(data)
             limit -= len(data)
-            if limit < 0:
+            if limit < 0 or time.monotonic() > end:
                 raise UpstreamFailed()
         return b"".join(parts)
 
@@ -174,5 +179,7 @@ class Answer:
 def _find_chunked(response: requests.Response) -> ChunkedBody | None:
     """The coding that is undone here: chunked and nothing else."""
     source = getattr(response.raw, "_fp", None)
-    plain = getattr(source, "chunked", False) and "content-encoding" not in response.headers
+    # A status without a body may claim to have one.
+    empty = getattr(source, "length", None) == 0
+    plain = getattr(source, "chunked", False) and not empty and "content-encoding" not in response.headers
     return ChunkedBody() if plain else None

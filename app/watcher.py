@@ -4,6 +4,7 @@ A worker thread that waits for a provider does not see that its client has hung 
 up, or that the client has heard nothing for a while. The watcher does, without any help from the flow.
 """
 
+import select
 import selectors
 import socket
 import threading
@@ -27,13 +28,14 @@ class Pulse(Protocol):
 
 
 class _Watch:
-    __slots__ = ("client", "pulse", "scope", "selected")
+    __slots__ = ("client", "early", "pulse", "scope", "selected")
 
     def __init__(self, scope: Scope, client: socket.socket | None, pulse: Pulse | None) -> None:
         self.scope = scope
         self.client = client
         self.pulse = pulse
         self.selected = False
+        self.early = False
 
 
 class Watcher:
@@ -62,6 +64,7 @@ class Watcher:
             watch = self._watches.pop(scope, None)
             if watch is not None:
                 self._forget(watch)
+                watch.client = None
 
     @contextmanager
     def watching(self, scope: Scope, client: socket.socket | None) -> Iterator[None]:
@@ -77,7 +80,7 @@ class Watcher:
             assert self._selector is not None
             assert watch.client is not None
             self._selector.unregister(watch.client)
-        watch.selected, watch.client = False, None
+        watch.selected = False
 
     def _run(self, selector: selectors.BaseSelector) -> None:
         due = time.monotonic() + TICK
@@ -95,7 +98,8 @@ class Watcher:
             if watch.client is None:
                 return
             gone = _closed(watch.client)
-            # What is readable is either the end or a request that came too early: neither is waited for again.
+            # Readable without an end: a client that sends early. It stays readable, so it is asked at each tick.
+            watch.early = not gone
             self._forget(watch)
         if gone:
             watch.scope.cancel(ClientGone())
@@ -103,10 +107,13 @@ class Watcher:
     def _tick(self, now: float, selector: selectors.BaseSelector) -> None:
         with self._lock:
             watches = list(self._watches.values())
+            left = [watch.scope for watch in watches if watch.early and watch.client and _hung_up(watch.client)]
             for watch in watches:
-                if watch.client is not None and not watch.selected:
+                if watch.client is not None and not watch.selected and not watch.early:
                     selector.register(watch.client, selectors.EVENT_READ, watch)
                     watch.selected = True
+        for scope in left:
+            scope.cancel(ClientGone())
         for watch in watches:
             watch.scope.expire(now)
             if watch.pulse is not None:
@@ -120,3 +127,10 @@ def _closed(client: socket.socket) -> bool:
         return False
     except OSError:
         return True
+
+
+def _hung_up(client: socket.socket) -> bool:
+    """Whether the other side has closed, though it has sent something before that nobody has read."""
+    poll = select.poll()
+    poll.register(client, getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))

@@ -56,14 +56,14 @@ class OpenAI(Connector):
 
     def parse_events(self, events: Iterator[Event]) -> Iterator[Delta]:
         for event in events:
-            if event.data == b"[DONE]":
+            if event.data.startswith(b"[DONE]"):
                 return
             chunk = orjson.loads(event.data)
             if chunk.get("error"):
                 raise self.fail_late(chunk)
             usage = _parse_usage(chunk.get("usage"))
             choices = chunk.get("choices")
-            if choices:
+            if choices and not choices[0].get("index"):
                 yield self._parse_choice(choices[0], "delta", usage, event.more)
             elif usage is not None:
                 yield Delta(usage=usage, more=event.more)
@@ -146,7 +146,8 @@ def _parse_usage(usage: dict[str, Any] | None) -> Usage | None:
 
 
 def _count(counts: dict[str, Any] | None, key: str) -> int:
-    return (counts.get(key) if counts else None) or 0
+    value = counts.get(key) if counts else None
+    return value if type(value) is int and value > 0 else 0
 
 
 def _parse_logprobs(logprobs: dict[str, Any]) -> Logprobs:
@@ -163,7 +164,12 @@ def _parse_token(token: dict[str, Any]) -> dict[str, Any]:
 
 
 def _token(token: dict[str, Any]) -> dict[str, Any]:
-    return {"token": token["token"], "logprob": token["logprob"], "bytes": token.get("bytes")}
+    size = token.get("bytes")
+    return {
+        "token": _text(token["token"]),
+        "logprob": float(token["logprob"]),
+        "bytes": None if size is None else list(bytes(size)),
+    }
 
 
 def _text(value: Any) -> str:

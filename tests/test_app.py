@@ -10,6 +10,7 @@ from werkzeug.test import Client
 from app import create_app, load_service
 from app.config import ConfigError
 from app.folder import Folders
+from app.key import KeyRing, SecretError
 
 MAIN = "{main: {type: openai, url: embedded, model: x}}"
 
@@ -44,6 +45,19 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 def test_a_broken_template_is_enough_to_refuse_a_service(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"chat/system\.j2:2"):
         load_service(folders(tmp_path, template="\n{{ }}"))
+
+
+@pytest.mark.parametrize("name", ["keys/acme", "identity"])
+def test_a_file_of_keys_or_an_identity_that_others_can_read_refuses_a_service(tmp_path: Path, name: str) -> None:
+    made = folders(tmp_path)
+    KeyRing(made.secrets / "keys").add("acme")
+    (made.secrets / "identity").touch(0o600)
+    (made.secrets / "identity").write_text("x")
+    load_service(made)
+    (made.secrets / name).chmod(0o644)
+
+    with pytest.raises(SecretError, match=f"{name}: others may use it"):
+        load_service(made)
 
 
 def test_the_environment_names_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

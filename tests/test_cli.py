@@ -63,6 +63,18 @@ def test_check_passes_what_the_project_comes_with(site: Site) -> None:
     assert site.command("check").returncode == 0
 
 
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_file_of_keys_that_others_can_read_is_told(
+    here: Site, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    cli.main(["keys", "add", "acme"])
+    (here.folder / "secrets/keys/acme").chmod(0o644)
+
+    assert cli.main([command]) == 1
+
+    assert "keys/acme: others may use it" in capsys.readouterr().err
+
+
 def test_check_tells_every_problem_by_file_and_line(here: Site, capsys: pytest.CaptureFixture[str]) -> None:
     for name, text in PROBLEMS.items():
         here.write(name, text)

@@ -220,7 +220,10 @@ def test_settings_do_not_change(service: Service, part: str) -> None:
             "1: presets.a: unknown key 'tmplate'; did you mean 'templat",
         ),
         ("flows", "presets: {a: {flow: chat, connector: x}}", "1: presets.a.connector: there is no connector 'x'"),
+        ("flows", 'presets:\n  "a\\tb": {flow: chat}', "2: 'a\\tb' cannot name a preset: the value of 'preset' holds"),
         ("clients", "acme:", "1: acme: must be a mapping"),
+        ("clients", "zoe: {}\n../acme: {}", "2: '../acme': an owner's name is at most 64 letters and digits, with"),
+        ("clients", '"acme\\n": {}', "1: 'acme\\n': an owner's name is at most 64 letters and digits, with"),
         (
             "clients",
             "acme: {model: []}",

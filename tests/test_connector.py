@@ -6,13 +6,11 @@ import time
 from typing import Any
 
 import pytest
-from marshmallow import ValidationError
 from plain import END, HI, KEY, Plain, plain
 from script import begin, give, reset, send, shut, then
 from upstream import Exchange, Script, serving
 
 from app.connector import EMBEDDED_VARIABLE, MAX_ANSWER, Connector
-from app.connector_schema import ConnectorOptions
 from app.errors import (
     BadRequest,
     ClientGone,
@@ -208,6 +206,18 @@ def test_the_key_goes_into_a_header() -> None:
     assert upstream.exchanges[0].path == "/v1/ask"
 
 
+def test_a_header_can_be_a_secret_which_is_never_passed_on() -> None:
+    headers = {"x-team": "team-with-a-name", "x-pass": Secret(KEY)}
+    with serving(OK) as upstream:
+        ask(plain(upstream.url, headers=headers))
+        sent = upstream.exchanges[0].headers
+        assert (sent["x-team"], sent["x-pass"]) == ("team-with-a-name", KEY)
+
+    for echo, told in ((f"You sent {KEY}!", UpstreamRefused), ("Hello, team-with-a-name!", BadRequest)):
+        error = {"message": echo, "type": "invalid_request_error"}
+        assert type(fail(give({"error": error}, 400), key=Secret("another-secret"), headers=headers)) is told
+
+
 @pytest.mark.parametrize("field", ["message", "param", "code"])
 @pytest.mark.parametrize("echo", [KEY, KEY[:9], KEY[-8:]])
 @pytest.mark.parametrize("status", [400, 200])
@@ -320,52 +330,6 @@ def test_the_bundled_model_is_where_the_environment_says(monkeypatch: pytest.Mon
     assert plain("embedded").url == "http://127.0.0.1:8123"
 
 
-URL = "must be an http or https URL, or embedded"
-BARE = "must have no user, query or fragment; give the key as !secret name"
-LINE = "must be one line of ASCII characters"
-
-
-@pytest.mark.parametrize(
-    ("options", "messages"),
-    [
-        ({"url": "ftp://x"}, {"url": [URL]}),
-        ({"url": "x"}, {"url": [URL]}),
-        ({"url": "http://"}, {"url": [URL]}),
-        ({"url": "http://a b"}, {"url": [URL]}),
-        ({"url": "http://[::1"}, {"url": [URL]}),
-        ({"url": "http://x:99999"}, {"url": [URL]}),
-        ({"url": "http://user@x"}, {"url": [BARE]}),
-        ({"url": "http://x/v1?key=1"}, {"url": [BARE]}),
-        ({"url": "http://x/v1#"}, {"url": [BARE]}),
-        ({"proxy": "x:8080"}, {"proxy": [URL]}),
-        ({"model": ""}, {"model": ["Shorter than minimum length 1."]}),
-        ({"key": "sk-1"}, {"key": ["write the key to a file and refer to it as !secret name"]}),
-        ({"key": Secret("one\ntwo")}, {"key": [LINE]}),
-        ({"key": Secret("schlüssel")}, {"key": [LINE]}),
-        ({"headers": {"a b": "c"}}, {"headers": {"a b": {"key": ["is no name of a header"]}}}),
-        ({"headers": {"a": "b\r\nc: d"}}, {"headers": {"a": {"value": [LINE]}}}),
-        ({"retries": 6}, {"retries": ["Must be greater than or equal to 0 and less than or equal to 5."]}),
-        ({"stream": "maybe"}, {"stream": ["Must be one of: always, never."]}),
-        ({"timeout": {"idle": 0}}, {"timeout": {"idle": ["Must be greater than 0 and less than or equal to 3600."]}}),
-        ({"timeout": {"read": 1}}, {"timeout": {"read": ["Unknown field."]}}),
-        ({"temperature": 1}, {"temperature": ["Unknown field."]}),
-    ],
-)
-def test_wrong_options_are_told(options: dict[str, Any], messages: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError) as caught:
-        ConnectorOptions().load({"url": "http://x/v1", "model": "m", **options})
-
-    assert caught.value.messages == messages
-
-
-def test_url_and_model_are_all_that_is_needed() -> None:
-    with pytest.raises(ValidationError) as caught:
-        ConnectorOptions().load({})
-
-    assert sorted(caught.value.messages_dict) == ["model", "url"]
-    assert plain("https://[::1]:8080/v1").timeout == (5.0, 120.0, 60.0, 600.0)
-
-
 def test_a_format_says_what_is_particular_to_it() -> None:
     bare = Connector("main", Plain.Options().load({"url": "http://x", "model": "m"}))
 
@@ -420,3 +384,17 @@ def test_a_format_may_stream_elsewhere_and_sign_each_request() -> None:
 
     assert [exchange.path for exchange in upstream.exchanges] == ["/v1/ask?stream", "/v1/ask"]
     assert all(each.headers["x-signed"] == each.headers["content-length"] for each in upstream.exchanges)
+
+
+@pytest.mark.parametrize("stalled", [b"", b"{"])
+def test_an_error_whose_body_does_not_come_is_told_by_its_status(
+    stalled: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.connector.ERROR_SECONDS", 0.2)
+    head = b"HTTP/1.1 429 X\r\nretry-after: 77\r\nContent-Length: 9\r\n\r\n"
+
+    with serving(then(send(head + stalled), lambda exchange: exchange.wait_gone() and None)) as upstream:
+        with pytest.raises(RateLimited) as caught:
+            ask(plain(upstream.url))
+
+    assert caught.value.retry_after == 77

@@ -24,6 +24,8 @@ def read(*chunks: bytes) -> list[tuple[str, bytes]]:
         pytest.param(b"event: ping\n\ndata: a\n\n", [("", b"a")], id="an event without data is none"),
         pytest.param(b"id: 1\nretry: 5\ndata: a\n\n", [("", b"a")], id="unknown fields"),
         pytest.param(b"\n\n\ndata: a\n\n", [("", b"a")], id="blank lines"),
+        pytest.param(b"data:\n\ndata: a\n\n", [("", b"a")], id="an event with empty data is none"),
+        pytest.param(b"\xef\xbb\xbfdata: a\n\n", [("", b"a")], id="a byte order mark"),
         pytest.param(b"data: a", [("", b"a")], id="the last one unended"),
         pytest.param(b"data: a\r", [("", b"a")], id="the last one half ended"),
         pytest.param(b"", [], id="nothing"),
@@ -48,6 +50,12 @@ def test_an_event_tells_whether_another_came_with_it() -> None:
     events = list(read_events(iter([b"data: a\n\ndata: b\n\n", b"data: c\n\n"])))
 
     assert events == [Event("", b"a", True), Event("", b"b", False), Event("", b"c", False)]
+
+
+def test_a_comment_that_came_with_an_event_is_not_another() -> None:
+    events = list(read_events(iter([b"data: a\n\n", b"data: b\n\n: ping\n\n"])))
+
+    assert events == [Event("", b"a"), Event("", b"b")]
 
 
 def test_a_line_of_several_megabytes_is_read() -> None:

@@ -96,8 +96,52 @@ def test_files_are_read_again_only_when_the_folder_has_changed(folder: Path) -> 
 
     assert ring.owner_of(token) == "acme"
     os.utime(folder, (1_000_000_001, 1_000_000_001))
-    with pytest.raises(SecretError, match="line 1 is not"):
+    assert ring.owner_of(token) is None
+
+
+def spoil(folder: Path) -> list[str]:
+    """Makes one file readable for others and writes nonsense to another; what is to be logged of them."""
+    (folder / "open").chmod(0o644)
+    (folder / "wrong").touch(0o600)
+    (folder / "wrong").write_text("nonsense")
+    return [
+        f"a key file is not used: {folder}/open: others may use it (mode 0644); run: chmod 600",
+        f"a key file is not used: {folder}/wrong: line 1 is not a SHA-256 and a time; remove it",
+    ]
+
+
+def test_a_running_service_passes_over_a_file_that_is_wrong(folder: Path) -> None:
+    ring = KeyRing(folder)
+    token, exposed = ring.add("acme"), ring.add("open")
+    spoil(folder)
+
+    assert (ring.owner_of(token), ring.owner_of(exposed)) == ("acme", None)
+    (folder / "open").chmod(0o600)
+    assert ring.owner_of(exposed) == "open"
+
+
+def test_a_file_that_is_wrong_is_logged_once_for_each_change(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ring = KeyRing(folder)
+    token, _ = ring.add("acme"), ring.add("open")
+    told = spoil(folder)
+
+    for _ in range(3):
         ring.owner_of(token)
+    assert caplog.messages == told
+    ring.add("zoe")
+    ring.owner_of(token)
+    assert caplog.messages == told * 2
+    (folder / "open").chmod(0o600)
+    ring.owner_of(token)
+    assert caplog.messages == [*told * 2, told[1]]
+
+
+def test_a_folder_of_keys_that_is_none_is_refused(folder: Path) -> None:
+    folder.parent.mkdir()
+    folder.write_text("")
+
+    with pytest.raises(SecretError, match="keys: cannot be read: Not a directory"):
+        KeyRing(folder).list()
 
 
 def test_keys_added_at_the_same_time_are_all_kept(folder: Path) -> None:

@@ -141,3 +141,23 @@ def test_what_a_provider_wants_back_stays_with_the_message() -> None:
     ).read()
 
     assert whole.message["memo"] == {"anthropic": [{"signature": "a"}, {"signature": "b"}]}
+
+
+def test_a_call_goes_on_once_its_name_has_come() -> None:
+    calls = [
+        call
+        for delta in reply(
+            Delta(tool_calls=(ToolCall(0, "call_a"),)),
+            Delta(tool_calls=(ToolCall(0, arguments="{"),)),
+            Delta(tool_calls=(ToolCall(0, name="f", arguments="}"),)),
+            Delta(tool_calls=(ToolCall(0, arguments=" "),)),
+        )
+        for call in delta.tool_calls
+    ]
+
+    assert calls == [ToolCall(0, "call_a", "f", "{}"), ToolCall(0, arguments=" ")]
+
+
+def test_text_is_text() -> None:
+    with pytest.raises(TypeError):
+        reply(Delta(text=5)).read()  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from app.errors import BadRequest, ClientGone, RateLimited, ServiceError
 from app.flow import Flow, Turn
 from app.log import LOGGER, LineFormatter
 from app.messages import Delta, Reply
-from app.runner import Caller, Runner, interleave
+from app.runner import AHEAD, PAUSE, Caller, Runner, interleave
 from app.scope import Scope
 from app.settings import FlowSettings, ServiceSchema, ServiceSettings, Settings
 from app.template import Templates
@@ -113,6 +114,10 @@ def fail_at_once(_: Turn) -> Any:
     raise ValueError("canary")
 
 
+def leave(_: Turn) -> Any:
+    sys.exit("canary")
+
+
 def fail_later(_: Turn) -> Iterator[Delta]:
     yield Delta("Hel")
     raise ValueError("canary")
@@ -124,6 +129,7 @@ def fail_later(_: Turn) -> Iterator[Delta]:
     [
         pytest.param(fail_at_once, "ValueError", id="at once"),
         pytest.param(fail_later, "ValueError", id="later"),
+        pytest.param(leave, "SystemExit", id="sys.exit"),
         pytest.param(lambda _: ["canary"], "AttributeError", id="what is no delta"),
         pytest.param(lambda _: None, "TypeError", id="nothing to iterate"),
     ],
@@ -233,3 +239,36 @@ def test_a_client_that_leaves_ends_flows_that_ask_nobody(number: int) -> None:
             pass
 
     assert caught.value is error
+
+
+def test_choices_do_not_run_far_ahead_of_a_client_that_reads_slowly() -> None:
+    made = [0, 0]
+
+    def source(number: int) -> Reply:
+        def deltas(_: bool) -> Iterator[Delta]:
+            for made[number] in range(1, 10_000):
+                yield Delta("x")
+
+        return Reply(deltas)
+
+    scope = Scope()
+    arriving = interleave([source(0), source(1)], scope)
+    next(arriving)
+    time.sleep(2 * PAUSE)
+    assert sum(made) <= AHEAD + 3
+    arriving.close()
+
+    assert isinstance(scope.cancelled, ClientGone)
+
+
+def test_a_scope_that_ends_while_nothing_comes_ends_the_waiting() -> None:
+    scope = Scope()
+
+    def silent(_: bool) -> Iterator[Delta]:
+        scope.wait(30)
+        yield Delta("late")
+
+    threading.Timer(2 * PAUSE, scope.cancel, [ClientGone()]).start()
+
+    with pytest.raises(ClientGone):
+        list(interleave([Reply(silent), Reply(silent)], scope))

@@ -241,3 +241,18 @@ def test_a_stream_that_is_left_ends_its_frames() -> None:
     server.stream.close()
 
     assert ended == [True]
+
+
+def test_more_than_surely_fits_is_not_written_for_a_client_that_may_not_read() -> None:
+    slow = Slow(Frame(b"x" * 5000, more=True))
+    server = Server(iter(slow))
+    thread = in_thread(server)
+    slow.waiting.wait(10)
+
+    server.stream.pulse(time.monotonic())
+    assert server.written == []
+    server.stream.pulse(time.monotonic() + 60)
+    slow.go.set()
+    thread.join()
+
+    assert server.written == [KEEP_ALIVE, b"x" * 5000 + b"late"]

@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import ClientGone, UpstreamTimeout
 from app.scope import Scope
-from app.watcher import TICK, Watcher
+from app.watcher import TICK, Watcher, _Watch
 
 SOON = 1.0
 
@@ -62,6 +62,19 @@ def test_a_client_that_sends_early_is_not_gone(pair: tuple[socket.socket, socket
     assert ours.recv(3) == b"GET"
 
 
+def test_a_client_that_sends_early_and_leaves_ends_its_scope() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        ours, _ = server.accept()
+        scope = Scope()
+        with ours, Watcher().watching(scope, ours):
+            client.sendall(b"GET / HTTP/1.1\r\n")
+            assert not wait_for(scope, TICK * 3)
+            client.close()
+
+            assert wait_for(scope)
+
+
 def test_after_the_watch_the_client_may_close(pair: tuple[socket.socket, socket.socket]) -> None:
     client, ours = pair
     scope, watcher = Scope(), Watcher()
@@ -100,3 +113,11 @@ def test_time_is_passed_on() -> None:
     watcher.unwatch(scope)
 
     assert 1 <= len(Pulse.times) <= 3
+
+
+def test_a_request_that_has_ended_meanwhile_is_left_alone() -> None:
+    scope = Scope()
+
+    Watcher()._look(_Watch(scope, None, None))
+
+    assert scope.cancelled is None

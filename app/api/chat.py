@@ -13,7 +13,7 @@ from app.api.fault import Fault
 from app.api.response import StreamResponse
 from app.errors import BadRequest
 from app.messages import Prompt, Reply, new_id
-from app.runner import interleave
+from app.runner import guard, interleave
 from app.scope import Scope
 
 blueprint = Blueprint("chat", __name__)
@@ -56,7 +56,7 @@ def create() -> Response:
     ]
     if exchange.stream:
         options = fields.get("stream_options", {})
-        return StreamResponse(exchange, render_chunks(head, replies, exchange.scope, options))
+        return StreamResponse(exchange, guard(render_chunks(head, replies, exchange.scope, options)))
     return answer(exchange, exchange.scope, head, replies)
 
 

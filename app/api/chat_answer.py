@@ -13,6 +13,8 @@ from app.runner import interleave
 from app.scope import Scope
 from app.sse import Frame
 
+FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter"}
+
 DONE = b"data: [DONE]\n\n"
 OPENING = {"role": "assistant", "content": "", "refusal": None}
 """The first delta of a reply that does not begin with a tool call."""
@@ -137,8 +139,8 @@ def _render_frames(writer: ChunkWriter, index: int, delta: Delta, opened: bool) 
 
 def render_finish(reply: Reply) -> str:
     """Why a reply ended; one with tool calls ended for them, whatever word its provider has for it."""
-    finish = reply.finish or "stop"
-    return "tool_calls" if finish == "stop" and reply.tool_calls else finish
+    finish = reply.finish if reply.finish in FINISH_REASONS else "stop"
+    return "tool_calls" if finish == "stop" and reply.tool_calls else str(finish)
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:

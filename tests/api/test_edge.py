@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,7 +164,8 @@ def test_what_the_framework_refuses_is_refused_in_json(app: Application) -> None
 
 def test_a_fault_of_ours_is_a_plain_500(tmp_path: Path) -> None:
     with running(tmp_path) as app:
-        (app.folders.secrets / "keys" / "eve").write_text("canary")
+        shutil.rmtree(app.folders.secrets / "keys")
+        (app.folders.secrets / "keys").write_text("canary")
         answer = app.fetch("/v1/models")
 
     status, code, param, text = error_of(answer, "server_error")

@@ -321,3 +321,19 @@ def test_every_recorded_answer_comes_out_right(path: Path) -> None:
 
 def test_what_other_providers_want_back_is_not_sent() -> None:
     assert sent(Prompt(({**USER, "memo": {"anthropic": [1]}},)))["messages"] == [USER]
+
+
+def test_other_choices_than_the_first_are_not_mixed_in() -> None:
+    other = chunk("other")
+    other["choices"][0]["index"] = 1
+
+    assert ask(lambda exchange: exchange.stream(chunk("a"), other, chunk("b", "stop"))).text == "ab"
+
+
+@pytest.mark.parametrize("count", ["5", 5.5, -5, [5]])
+def test_what_is_no_count_counts_nothing(count: object) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": 7}
+
+    reply = ask(lambda exchange: exchange.answer({**completion("Hi"), "usage": usage}), stream=False)
+
+    assert reply.usage == Usage(output_tokens=7)
