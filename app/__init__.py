@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from app.folder import Folders
 from app.key import KeyRing
 from app.registry import find
 from app.runner import Runner
-from app.secret import SecretStore
+from app.secret import SecretMissing, SecretStore
 from app.template import Templates
 from app.watcher import Watcher
 
@@ -49,6 +50,7 @@ def load_service(folders: Folders) -> Loaded:
     Raises:
         ConfigError: what is wrong with the configuration or the templates, all of it.
         RegistryError: a plugin package is not what it should be.
+        SecretError: a file of keys, or the service's identity, cannot be used.
     """
     flows, connectors = find("flows", Flow), find("connectors", Connector)
     templates, secrets = Templates(folders.templates), SecretStore(folders.secrets, os.environ)
@@ -61,6 +63,9 @@ def load_service(folders: Folders) -> Loaded:
         raise ConfigError([*error.problems, *problems]) from None
     if problems:
         raise ConfigError(problems)
+    KeyRing(folders.secrets / "keys").list()
+    with suppress(SecretMissing):
+        secrets.load("identity")
     return Loaded(settings, flows, connectors, templates, secrets)
 
 

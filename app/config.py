@@ -10,6 +10,8 @@ from marshmallow import Schema, ValidationError, fields, missing
 from app.problem import BROKEN, ConfigError, Place, Problem, explain, label, suggest
 from app.secret import SecretStore
 from app.settings import (
+    OWNER,
+    OWNER_RULE,
     ClientSchema,
     ClientSettings,
     ConnectorSettings,
@@ -54,7 +56,7 @@ def load(
         service,
         MappingProxyType(loader.load_connectors(connectors)),
         MappingProxyType(loader.load_flows()),
-        MappingProxyType(loader.load_presets()),
+        MappingProxyType(loader.load_presets(service.namespace)),
         MappingProxyType(loader.load_clients(service.namespace)),
     )
     if loader.problems:
@@ -108,12 +110,13 @@ class _Loader:
                 self._complain(file, ("flows", name), f"there is no such flow; {suggest(name, self._schemas)}")
         return {name: self._load_flow(name, found.get(name, {})) for name in self._schemas}
 
-    def load_presets(self) -> dict[str, Preset]:
+    def load_presets(self, namespace: str) -> dict[str, Preset]:
         file = "flows.yaml"
         data = self._data(file).get("presets", {})
         for name, value in data.items() if isinstance(data, dict) else ():
             options = dict(value) if isinstance(value, dict) else {"flow": BROKEN}
             flow = options.pop("flow", None)
+            self._check_preset(name, namespace)
             if isinstance(flow, str) and flow in self._schemas:
                 self._check_options(file, flow, options, ("presets", name))
                 self._presets[name] = Preset(flow, MappingProxyType(options))
@@ -127,6 +130,9 @@ class _Loader:
     def load_clients(self, namespace: str) -> dict[str, ClientSettings]:
         file = "clients.yaml"
         found = {}
+        for owner in self._data(file):
+            if not OWNER.fullmatch(owner):
+                self._keep(file, (owner,), f"{owner!r}: {OWNER_RULE}")
         for owner, value in self._mappings(file):
             client = self._load(file, ClientSchema(), value, (owner,))
             models = client.get("models")
@@ -185,6 +191,12 @@ class _Loader:
                 )
                 self._complain(file, (), message)
         return settings
+
+    def _check_preset(self, name: str, namespace: str) -> None:
+        try:
+            Urn(namespace, (("preset", name),))
+        except UrnError as error:
+            self._keep("flows.yaml", ("presets", name), f"{name!r} cannot name a preset: {error}")
 
     def _check_options(self, file: str, flow: str, options: Mapping[str, Any], place: Place) -> None:
         schema = self._schemas[flow]

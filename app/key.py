@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import string
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from app import private_file
 from app.private_file import SecretError, SecretMissing
+from app.settings import OWNER, OWNER_RULE
 
 __all__ = ["Key", "KeyRing", "SecretError"]
 
@@ -24,8 +26,8 @@ SETTLED = 2_000_000_000
 """Nanoseconds after which a folder's time of change can be trusted to tell the next change from the last."""
 
 _ALPHABET = string.ascii_letters + string.digits
-_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 _LINE = re.compile(r"([0-9a-f]{64}) (\S+)")
+_LOGGER = logging.getLogger("cadenza")
 
 
 class Key(NamedTuple):
@@ -51,6 +53,7 @@ class KeyRing:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: tuple[int | None, tuple[Key, ...]] = (None, ())
+        self._told: tuple[int, set[str]] | None = None
 
     def add(self, owner: str) -> str:
         """A new key for `owner`: it is told here and nowhere else.
@@ -58,10 +61,8 @@ class KeyRing:
         Raises:
             SecretError: this cannot be an owner's name, or the key cannot be kept.
         """
-        if not _OWNER.fullmatch(owner):
-            raise SecretError(
-                self._folder, "an owner's name is at most 64 letters and digits, with '_', '.', '@' and '-' between"
-            )
+        if not OWNER.fullmatch(owner):
+            raise SecretError(self._folder, OWNER_RULE)
         token = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(48))
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with self._locked():
@@ -74,11 +75,7 @@ class KeyRing:
         Raises:
             SecretError: a file is not protected, or holds something else.
         """
-        try:
-            names = sorted(path.name for path in self._folder.iterdir())
-        except FileNotFoundError:
-            return ()
-        return tuple(key for name in names if _OWNER.fullmatch(name) for key in self._load(name))
+        return tuple(key for owner in self._named() for key in self._load(owner))
 
     def owners(self) -> tuple[str, ...]:
         """Who has keys, in order.
@@ -94,7 +91,7 @@ class KeyRing:
         Raises:
             SecretError: a file is not protected, or cannot be written.
         """
-        if not _OWNER.fullmatch(owner) or not self._folder.exists():
+        if not OWNER.fullmatch(owner) or not self._folder.exists():
             return 0
         with self._locked():
             keys = self._load(owner)
@@ -106,8 +103,10 @@ class KeyRing:
     def owner_of(self, token: str) -> str | None:
         """Whose key this is; None if nobody's. Takes as long for a wrong key as for a right one.
 
+        A file that is not protected, or holds something else, counts for nothing, which is logged.
+
         Raises:
-            SecretError: a file is not protected, or holds something else.
+            SecretError: the folder cannot be read.
         """
         digest = _digest(token)
         owner = None
@@ -125,9 +124,34 @@ class KeyRing:
             return self._known[1]
         # Taken before reading: a change that comes in between is seen the next time.
         settled = time.time_ns() - changed > SETTLED
-        keys = self.list()
+        keys = self._usable(changed)
         self._known = (changed if settled else None, keys)
         return keys
+
+    def _usable(self, changed: int) -> tuple[Key, ...]:
+        """The keys in the files that are in order; the others are logged, once for each change."""
+        keys: tuple[Key, ...] = ()
+        faults: set[str] = set()
+        for owner in self._named():
+            try:
+                keys += self._load(owner)
+            except SecretError as error:
+                faults.add(str(error))
+        if self._told != (changed, faults):
+            self._told = (changed, faults)
+            for fault in sorted(faults):
+                _LOGGER.error("a key file is not used: %s", fault)
+        return keys
+
+    def _named(self) -> tuple[str, ...]:
+        """The owners that files are named for, in order."""
+        try:
+            names = sorted(path.name for path in self._folder.iterdir())
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise SecretError(self._folder, f"cannot be read: {error.strerror}") from None
+        return tuple(name for name in names if OWNER.fullmatch(name))
 
     def _load(self, owner: str) -> tuple[Key, ...]:
         try:

@@ -1,5 +1,6 @@
 """What the configuration may say (schemas), and what becomes of it (frozen settings)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,11 @@ from app.urn import Urn
 
 _NAMESPACE = r"[A-Za-z0-9][A-Za-z0-9-]{0,30}[A-Za-z0-9]\Z"
 _ORIGIN = r"(?:\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?)\Z"
+
+OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+"""What an owner of keys can be called."""
+
+OWNER_RULE = "an owner's name is at most 64 letters and digits, with '_', '.', '@' and '-' between"
 
 
 class SecretField(fields.Field[Secret]):
