@@ -184,7 +184,7 @@ def test_nothing_but_the_port_leads_in(ready: Site, tmp_path: Path) -> None:
 
 def test_it_takes_as_many_files_as_it_may(ready: Site) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4000, before[1]))
     try:
         ready.start("--workers", "1")
     finally:
