@@ -393,8 +393,11 @@ def test_an_error_whose_body_does_not_come_is_told_by_its_status(
     monkeypatch.setattr("app.connector.ERROR_SECONDS", 0.2)
     head = b"HTTP/1.1 429 X\r\nretry-after: 77\r\nContent-Length: 9\r\n\r\n"
 
-    with serving(then(send(head + stalled), lambda exchange: exchange.wait_gone() and None)) as upstream:
-        with pytest.raises(RateLimited) as caught:
-            ask(plain(upstream.url))
+    def stall(exchange: Exchange) -> None:
+        exchange.send(head + stalled)
+        exchange.wait_gone()
+
+    with serving(stall) as upstream, pytest.raises(RateLimited) as caught:
+        ask(plain(upstream.url))
 
     assert caught.value.retry_after == 77
