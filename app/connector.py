@@ -197,7 +197,7 @@ class Connector:
 
     def _without_secrets(self, error: ServiceError) -> ServiceError:
         text = f"{error.message} {error.param} {error.code}"
-        for value in (self.key, *self.options["headers"].values()):
+        for value in (*self.options.values(), *self.options["headers"].values()):
             if isinstance(value, Secret) and value.within(text):
                 return UpstreamRefused()
         return error

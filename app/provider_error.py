@@ -49,6 +49,8 @@ _OURS = (
     "api key not found",
     "api key expired",
     "model not found",
+    "model identifier is invalid",
+    "on-demand throughput isn",
 )
 
 
