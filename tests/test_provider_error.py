@@ -49,7 +49,7 @@ REFUSED_AS_BAD = [
     ("anthropic too large", 413, anthropic("Request exceeds the maximum size", "request_too_large"), None),
     ("gemini", 400, gemini("Function call is missing a thought_signature.", 400, "INVALID_ARGUMENT"), None),
     ("gemini in a list", 400, [gemini("Wrong.", 400, "INVALID_ARGUMENT")], None),
-    ("bedrock", 400, {"message": "The provided model identifier is invalid."}, None),
+    ("bedrock", 400, {"message": "Malformed input request."}, None),
     ("bedrock in capitals", 400, {"Message": "Malformed input request."}, None),
     ("ollama", 400, {"error": "llama3:8b does not support tools"}, None),
     ("mistral", 400, mistral("Logprobs are not enabled.", "invalid_request_invalid_args", "3051"), None),
