@@ -74,6 +74,9 @@ class Delta(NamedTuple):
     more: bool = False
 
 
+_NOTHING = Delta()[1:-1]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prompt:
     """What is asked of a model. Grows by copy, so that a flow can branch.
@@ -197,14 +200,17 @@ class Reply:
             if type(delta.text) is not str:
                 raise TypeError("the text of a delta is a string")
             self._text.append(delta.text)
+        # Nearly all that ever passes is text and nothing else.
+        return delta if delta[1:-1] == _NOTHING else self._add_rest(delta)
+
+    def _add_rest(self, delta: Delta) -> Delta:
         if delta.tool_calls:
             delta = delta._replace(tool_calls=tuple(filter(None, map(self._number, delta.tool_calls))))
         if delta.finish:
             self.finish = delta.finish
         if delta.usage:
             self.usage = delta.usage if self.usage is None else self.usage + delta.usage
-        if any((delta.refusal, delta.reasoning, delta.logprobs, delta.memo)):
-            self._add_rare(delta)
+        self._add_rare(delta)
         return delta
 
     def _add_rare(self, delta: Delta) -> None:

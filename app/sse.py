@@ -97,17 +97,17 @@ class EventStream:
     def __next__(self) -> bytes:
         if self._ended:
             raise StopIteration
-        error = None
+        error, data = None, b""
         self._turn.release()
         try:
-            self._collect()
+            data = self._collect()
         except ServiceError as caught:
             error = caught
         finally:
             self._turn.acquire()
         if error is not None:
             self._fail(error)
-        data = self._take()
+        data = self._take(data)
         if self._write is None:
             self._open()
         if not data and self._ended:
@@ -137,16 +137,17 @@ class EventStream:
         finally:
             self._turn.release()
 
-    def _collect(self) -> None:
-        """Waits for a frame, and takes along those that are ready with it."""
+    def _collect(self) -> bytes:
+        """Waits for a frame that none is ready behind; those before it are pending meanwhile."""
         size = 0
         for frame in self._frames:
             size += len(frame.data)
+            if not frame.more or size > MAX_WRITE:
+                return frame.data
             with self._turn:
                 self._pending.append(frame.data)
-            if not frame.more or size > MAX_WRITE:
-                return
         self._ended = True
+        return b""
 
     def _fail(self, error: ServiceError) -> None:
         self.error = error
@@ -157,12 +158,14 @@ class EventStream:
         else:
             self._pending.append(render_event(error.body()))
 
-    def _take(self) -> bytes:
-        data = b"".join(self._pending)
-        self._pending.clear()
-        self._size += len(data)
+    def _take(self, last: bytes = b"") -> bytes:
+        """What is pending, and `last` behind it."""
+        if self._pending:
+            last = b"".join([*self._pending, last])
+            self._pending.clear()
+        self._size += len(last)
         self._last = time.monotonic()
-        return data
+        return last
 
     def _open(self) -> Write:
         if self._write is None:

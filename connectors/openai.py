@@ -61,7 +61,8 @@ class OpenAI(Connector):
             chunk = orjson.loads(event.data)
             if chunk.get("error"):
                 raise self.fail_late(chunk)
-            usage = _parse_usage(chunk.get("usage"))
+            counts = chunk.get("usage")
+            usage = _parse_usage(counts) if counts else None
             choices = chunk.get("choices")
             if choices and not choices[0].get("index"):
                 yield self._parse_choice(choices[0], "delta", usage, event.more)
@@ -71,7 +72,9 @@ class OpenAI(Connector):
     def parse_answer(self, answer: Any) -> Delta:
         if answer.get("error"):
             raise self.fail_late(answer)
-        delta = self._parse_choice(answer["choices"][0], "message", _parse_usage(answer.get("usage")), False)
+        counts = answer.get("usage")
+        usage = _parse_usage(counts) if counts else None
+        delta = self._parse_choice(answer["choices"][0], "message", usage, False)
         return delta if delta.finish else delta._replace(finish="stop")
 
     def _render_message(self, message: Message) -> Message:
@@ -127,9 +130,7 @@ def _parse_call(call: dict[str, Any], position: int) -> ToolCall:
     )
 
 
-def _parse_usage(usage: dict[str, Any] | None) -> Usage | None:
-    if not usage:
-        return None
+def _parse_usage(usage: dict[str, Any]) -> Usage:
     prompt = usage.get("prompt_tokens_details")
     completion = usage.get("completion_tokens_details")
     return Usage(
