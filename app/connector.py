@@ -75,7 +75,9 @@ class Connector:
         refused = {*options["refuse"], *(() if options["tools"] else ("tools",))}
         self._drops = frozenset(options["drop"])
         self._refuses = frozenset(refused) - self._drops
-        self._upstreams = {stream: self._open(stream) for stream in (False, True)}
+        # Most providers stream at the address where they answer whole: both then share one pool of connections.
+        opened = {address: self._open(address) for address in {self.address(False), self.address(True)}}
+        self._upstreams = {stream: opened[self.address(stream)] for stream in (False, True)}
 
     def address(self, stream: bool) -> str:
         """What comes after `url`; some providers stream at another address."""
@@ -132,11 +134,11 @@ class Connector:
         """The error for one that a provider reports inside an answer with status 200; `body` is what it says."""
         return self._without_secrets(classify_late(parse_detail(body)))
 
-    def _open(self, stream: bool) -> Upstream:
+    def _open(self, address: str) -> Upstream:
         given = self.options["headers"].items()
         more = {name: value.reveal() if isinstance(value, Secret) else value for name, value in given}
         headers = {"Content-Type": "application/json", **self.render_headers(), **more}
-        url = self.url.rstrip("/") + self.address(stream)
+        url = self.url.rstrip("/") + address
         return Upstream(url, headers, self.timeout, self.options["proxy"], self.options["ca"])
 
     def _fit(self, prompt: Prompt) -> Prompt:

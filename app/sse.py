@@ -2,7 +2,7 @@
 
 WSGI's `write` callable (PEP 3333) does what an iterable cannot: it lets the watcher's thread open the response
 and keep it alive while the worker's thread waits inside `__next__` for the next event. The server writes only
-what `__next__` has returned, so one lock around "inside" keeps the two apart.
+what `__next__` has returned, so one lock, free only while `__next__` waits, keeps the two apart.
 """
 
 import select

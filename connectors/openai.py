@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from marshmallow import fields
@@ -11,18 +10,7 @@ from app.connector import Connector
 from app.connector_schema import ConnectorOptions
 from app.event import Event
 from app.messages import Delta, Logprobs, Message, Prompt, ToolCall, Usage
-
-PROVIDERS = {
-    "api.openai.com": "openai",
-    "api.groq.com": "groq",
-    "api.deepseek.com": "deepseek",
-    "api.mistral.ai": "mistral_ai",
-    "api.x.ai": "x_ai",
-    "api.perplexity.ai": "perplexity",
-    "api.cohere.ai": "cohere",
-    "openrouter.ai": "openrouter",
-}
-"""OpenTelemetry's `gen_ai.provider.name` by host; another host is its own name."""
+from connectors._provider import name_provider
 
 FINISH_REASONS = {reason: reason for reason in ("stop", "length", "tool_calls", "content_filter")}
 """OpenAI's; whatever else a provider says is a plain end."""
@@ -39,8 +27,7 @@ class OpenAI(Connector):
     path = "/chat/completions"
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
-        host = urlsplit(options["url"]).hostname or options["url"]
-        self.provider = "azure.ai.openai" if host.endswith(".openai.azure.com") else PROVIDERS.get(host, host)
+        self.provider = name_provider(options["url"])
         super().__init__(name, options)
 
     def render_prompt(self, prompt: Prompt, stream: bool) -> dict[str, Any]:

@@ -2,22 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
 from app.connector import Connector
 from app.event import Event
 from app.messages import Delta, Logprobs, Prompt, ToolCall, Usage
+from connectors._provider import name_provider
 from connectors._responses_prompt import OTHER, SAME, render_messages, render_params, render_tool
-
-PROVIDERS = {
-    "api.openai.com": "openai",
-    "api.deepseek.com": "deepseek",
-    "api.x.ai": "x_ai",
-    "openrouter.ai": "openrouter",
-}
-"""OpenTelemetry's `gen_ai.provider.name` by host; another host is its own name."""
 
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled", "error"})
 """The events that are the last."""
@@ -38,8 +30,7 @@ class Responses(Connector):
     knows = SAME | OTHER
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
-        host = urlsplit(options["url"]).hostname or options["url"]
-        self.provider = "azure.ai.openai" if host.endswith(".openai.azure.com") else PROVIDERS.get(host, host)
+        self.provider = name_provider(options["url"])
         super().__init__(name, options)
 
     def render_prompt(self, prompt: Prompt, stream: bool) -> dict[str, Any]:
